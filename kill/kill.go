@@ -1,0 +1,82 @@
+// Package kill names every point at which a process may die between two durable
+// steps, so that a test can make it die exactly there. In an ordinary build Point
+// is an empty function. Built with the tag killpoints, the environment variable
+// DECANT_KILL holds comma-separated NAME or NAME:N entries, and the process kills itself
+// (SIGKILL, no deferred code runs) on the N-th visit to the point NAME (1 if N is absent).
+//
+// The list All is the one place where points are declared; test/fault fails if one
+// is never reached.
+package kill
+
+// Name is one kill point: "<side>/<step>", said in the past tense: what has just become durable.
+type Name string
+
+// Points on the server.
+const (
+	ServerBlobWritten  Name = "server/blob-written"  // bytes in the file, not yet synced
+	ServerBlobSynced   Name = "server/blob-synced"   // file synced, the index batch not yet committed
+	ServerBlobIndexed  Name = "server/blob-indexed"  // index batch synced, no answer sent
+	ServerOpened       Name = "server/opened"        // session record synced, no answer sent
+	ServerClaimed      Name = "server/claimed"       // claim synced, share not yet released
+	ServerPinned       Name = "server/pinned"        // pin synced
+	ServerCommitted    Name = "server/committed"     // root synced, no answer sent
+	ServerPosted       Name = "server/posted"        // message synced, no answer sent
+	ServerAcked        Name = "server/acked"         // acknowledgement synced
+	ServerFinished     Name = "server/finished"      // DONE synced, blobs still on disk
+	ServerBlobsRemoved Name = "server/blobs-removed" // segment files gone, index rows still there
+	ServerNameplate    Name = "server/nameplate"     // nameplate synced, no answer sent
+)
+
+// Points on the sender.
+const (
+	SenderSession   Name = "sender/session"    // keys and options in the journal, the server knows nothing yet
+	SenderScanned   Name = "sender/scanned"    // scan pages in the journal
+	SenderOpened    Name = "sender/opened"     // session open on the server
+	SenderGuess     Name = "sender/guess"      // pairing attempt counted, message 1 not yet sent
+	SenderPaired    Name = "sender/paired"     // receiver's card in the journal, grant not yet sent
+	SenderGranted   Name = "sender/granted"    // grant posted
+	SenderPinned    Name = "sender/pinned"     // pin posted
+	SenderCatalog   Name = "sender/catalog"    // catalog committed
+	SenderPackPut   Name = "sender/pack-put"   // blob durable at the server, not yet in the journal
+	SenderPackNoted Name = "sender/pack-noted" // blob in the journal
+	SenderAnnounced Name = "sender/announced"  // announcement posted
+	SenderPages     Name = "sender/pages"      // final pages durable, root not yet sealed
+	SenderRoot      Name = "sender/root"       // sealed root in the journal, not yet committed
+	SenderCommitted Name = "sender/committed"  // root committed at the server, not yet "sent" in the journal
+	SenderSent      Name = "sender/sent"       // "sent" in the journal
+	SenderReceipt   Name = "sender/receipt"    // verified receipt in the journal, ack not yet posted
+	SenderAcked     Name = "sender/acked"      // ack posted, session not yet finished
+	SenderFinished  Name = "sender/finished"   // session finished at the server, not yet in the journal
+)
+
+// Points on the receiver.
+const (
+	ReceiverSession Name = "receiver/session"  // keys in the journal, the server knows nothing yet
+	ReceiverGuess   Name = "receiver/guess"    // attempt counter synced, Tb not yet sent
+	ReceiverClaimed Name = "receiver/claimed"  // claim answered, grant not yet in the journal
+	ReceiverGranted Name = "receiver/granted"  // master key in the journal
+	ReceiverEpoch   Name = "receiver/epoch"    // highest epoch and commit in the journal
+	ReceiverPlanned Name = "receiver/planned"  // the person's yes in the journal
+	ReceiverStaged  Name = "receiver/staged"   // a pack's content written to staging, not yet in the journal
+	ReceiverNoted   Name = "receiver/noted"    // the pack is in the journal
+	ReceiverSynced  Name = "receiver/synced"   // staging synced, apply not begun
+	ReceiverUndoLog Name = "receiver/undo-log" // undo record synced, nothing renamed yet
+	ReceiverRenamed Name = "receiver/renamed"  // renamed into place, not yet in the journal
+	ReceiverApplied Name = "receiver/applied"  // page of outcomes in the journal
+	ReceiverAllDone Name = "receiver/all-done" // everything applied and synced, receipt not yet signed
+	ReceiverReceipt Name = "receiver/receipt"  // receipt in the journal, not yet posted
+	ReceiverPosted  Name = "receiver/posted"   // receipt posted
+	ReceiverCleaned Name = "receiver/cleaned"  // staging removed
+)
+
+// All lists every kill point once.
+var All = []Name{
+	ServerBlobWritten, ServerBlobSynced, ServerBlobIndexed, ServerOpened, ServerClaimed, ServerPinned, ServerCommitted,
+	ServerPosted, ServerAcked, ServerFinished, ServerBlobsRemoved, ServerNameplate,
+	SenderSession, SenderScanned, SenderOpened, SenderGuess, SenderPaired, SenderGranted, SenderPinned, SenderCatalog,
+	SenderPackPut, SenderPackNoted, SenderAnnounced, SenderPages, SenderRoot, SenderCommitted, SenderSent, SenderReceipt,
+	SenderAcked, SenderFinished,
+	ReceiverSession, ReceiverGuess, ReceiverClaimed, ReceiverGranted, ReceiverEpoch, ReceiverPlanned, ReceiverStaged,
+	ReceiverNoted, ReceiverSynced, ReceiverUndoLog, ReceiverRenamed, ReceiverApplied, ReceiverAllDone, ReceiverReceipt,
+	ReceiverPosted, ReceiverCleaned,
+}
