@@ -1,0 +1,217 @@
+// Package node is the engine of Decant on a device: it scans, seals and sends a
+// collection, or fetches, previews and applies one, and keeps enough in its state
+// directory that every step can be run again after a crash. Commands call this
+// package and nothing below it. docs/ARCHITECTURE.md walks one transfer through it.
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/proto/id"
+)
+
+// Carrier chooses how the server is reached.
+type Carrier string
+
+// The carriers.
+const (
+	CarrierAuto   Carrier = ""       // the fast lane, then libp2p
+	CarrierFast   Carrier = "fast"   // TCP with libp2p's TLS identity
+	CarrierLibp2p Carrier = "libp2p" // QUIC, then TCP, through a libp2p host
+)
+
+// Config says how a device works. It is copied by Open.
+type Config struct {
+	// StateDir holds keys and journals, mode 0700; created if absent. Required. One process may hold one transfer at a
+	// time; several transfers may run at once from one StateDir.
+	StateDir string
+	// Server is the pinned server. Required for new transfers unless a link or ticket names it; a resumed one knows its own.
+	Server id.Server
+	// Carrier chooses how the server is reached.
+	Carrier Carrier
+	// Label is this device's name as the other person sees it, at most 64 bytes of UTF-8. Default: none.
+	Label string
+	// Events receives what happens; see item.Event. Default: dropped.
+	Events func(item.Event)
+	// Log receives diagnostics without names, paths or secrets. Default: discarded.
+	Log *slog.Logger
+	// Streams is the number of packs in flight at once. Default 4.
+	Streams int
+	// Workers is the number of goroutines that read, compress and seal, or open and stage. Default: the number of processors, at most 4.
+	Workers int
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+}
+
+// Errors that a command turns into a sentence, a hint and an exit code. Everything
+// that Node's methods return matches at most one of them with errors.Is.
+var (
+	ErrNothingToSend   = errors.New("there is nothing to send")
+	ErrWrongCode       = errors.New("the code is wrong")                            // one attempt is used up
+	ErrCodeExpired     = errors.New("the code has expired")                         // or was never given out
+	ErrCodeUsedUp      = errors.New("too many wrong attempts on this code")         // receiver: a new code is needed
+	ErrWrongTicket     = errors.New("the ticket is not known to this server")       // wrong words, expired, revoked or completed
+	ErrMalformed       = errors.New("this is not a code, link or ticket")           // could not be parsed; nothing was sent
+	ErrAlreadyClaimed  = errors.New("another device has already claimed this")      //
+	ErrSessionOver     = errors.New("the session has expired or was revoked")       //
+	ErrUnreachable     = errors.New("the server can't be reached")                  // retry helps
+	ErrWrongServer     = errors.New("the server is not the one that was expected")  // identity mismatch
+	ErrServerFull      = errors.New("the server has no room for this")              // watermark or quota
+	ErrNoSpace         = errors.New("there is not enough space on this device")     //
+	ErrIntegrity       = errors.New("what arrived does not verify")                 // never retried by itself
+	ErrRollback        = errors.New("the server offered an older collection")       // ROLLBACK alarm
+	ErrDeclined        = errors.New("declined")                                     // the person said no at the preview
+	ErrPaused          = errors.New("paused")                                       // resume continues
+	ErrBusy            = errors.New("another process is working on this transfer")  //
+	ErrNoTransfer      = errors.New("there is no such transfer")                    //
+	ErrNotComplete     = errors.New("the transfer is not complete")                 // verify, undo, receipt too early
+	ErrOlderVersion    = errors.New("the server speaks another version")            //
+	ErrInterferedWith  = errors.New("someone interfered with the pairing")          // identity or tag mismatch that a wrong code can't explain
+	ErrServerMisbehave = errors.New("the server's answers contradict the protocol") //
+)
+
+// SendOptions say what to send and how to reach the other device.
+type SendOptions struct {
+	// Paths are files and directories. The base name of each becomes a top-level name.
+	Paths []string
+	// Session continues that transfer. Otherwise an unfinished or unclaimed transfer of the same Paths is continued unless New is set.
+	Session id.Session
+	New     bool
+	// Ticket: the other device doesn't exist yet. The transfer ends once everything is stored.
+	Ticket bool
+	// Expiry is how long the server keeps a ticket session. Default 14 days, at most 30.
+	Expiry time.Duration
+	// AskCode returns the code or link that the other device shows. Called only in code mode, and again after ErrWrongCode
+	// (attempt counts from 0) until it returns an error.
+	AskCode func(ctx context.Context, attempt int) (string, error)
+	// ShowTicket is called once the ticket exists, before anything is uploaded, and again on resume.
+	ShowTicket func(words, uri string)
+	// NoWait ends a code-mode transfer once everything is stored instead of waiting for the receipt.
+	NoWait bool
+}
+
+// SendResult is what became of a sending.
+type SendResult struct {
+	Session   id.Session
+	Sent      map[string]item.Tally // by kind name
+	Losses    int64                 // items that could not be read, each reported as an event
+	Packs     int64                 // blobs stored for this epoch, padding included
+	WireBytes int64                 // bytes of blobs put in this run
+	Read      int64                 // bytes of files read in this run
+	Epoch     uint64
+	Unchanged bool     // nothing had changed since the epoch before: nothing but a status was exchanged
+	Receipt   *Receipt // nil until the other device has applied everything
+}
+
+// ReceiveOptions say how to find the transfer and where it goes.
+type ReceiveOptions struct {
+	// To is the directory that the collection is applied to. Created if absent. Required for a new transfer.
+	To string
+	// Session continues that transfer. Otherwise an unfinished transfer into To is continued unless New is set.
+	Session id.Session
+	New     bool
+	// AskTicket returns the ticket's words or URI; nil means code mode.
+	AskTicket func(ctx context.Context) (string, error)
+	// ShowCode is called with the code, and the link for a QR code, until the other device has paired; left is the number of
+	// attempts that remain.
+	ShowCode func(code, link string, left int)
+	// Confirm is shown the preview and returns what to apply, before anything is written to To. It may be called a second time
+	// if the final collection differs from the catalog in a way that a person must decide.
+	Confirm func(ctx context.Context, p *Preview) (Choice, error)
+	// ReadBack makes the receipt's level "read back from storage".
+	ReadBack bool
+}
+
+// Choice is the person's answer to a preview.
+type Choice struct {
+	Apply bool
+	Kinds []item.Kind // empty: all
+}
+
+// Preview is what would happen; nothing has been written.
+type Preview struct {
+	Session     id.Session             `json:"session"`
+	Final       bool                   `json:"final"` // false: a catalog; the sender is still sending
+	From        string                 `json:"from"`  // the sender's label, untrusted: escape before showing
+	Peer        string                 `json:"peer"`  // the sender's short fingerprint
+	Kinds       map[string]KindPreview `json:"kinds"`
+	Losses      []item.Loss            `json:"losses"` // what would not be kept; at most 1,000 of LossCount
+	LossCount   int64                  `json:"loss_count"`
+	Renamed     []Renamed              `json:"renamed"` // at most 1,000 of RenamedCount
+	RenameCount int64                  `json:"renamed_count"`
+	Need        int64                  `json:"need_bytes"` // on the target's file system
+	Free        int64                  `json:"free_bytes"`
+}
+
+// KindPreview counts the items of one kind by what would become of them.
+type KindPreview struct {
+	Total    item.Tally `json:"total"`
+	New      item.Tally `json:"new"`
+	Same     item.Tally `json:"same"` // size and time match; compared byte for byte before it is believed
+	Conflict item.Tally `json:"conflict"`
+	Merge    item.Tally `json:"merge"`
+	Lost     item.Tally `json:"lost"`
+}
+
+// Renamed is an item that will lie under another name than it had.
+type Renamed struct {
+	Path string `json:"path"`
+	Dest string `json:"dest"`
+}
+
+// ReceiveResult is what became of a receiving.
+type ReceiveResult struct {
+	Session   id.Session
+	To        string
+	Receipt   *Receipt
+	WireBytes int64 // bytes of blobs fetched in this run
+	Acked     bool  // the sender has confirmed the receipt
+}
+
+// Receipt is a verified receipt, for showing.
+type Receipt struct {
+	Session  id.Session                       `json:"session"`
+	Epoch    uint64                           `json:"epoch"`
+	Commit   string                           `json:"commit"`
+	Receiver string                           `json:"receiver"` // peer ID
+	At       time.Time                        `json:"at"`
+	Level    string                           `json:"level"` // "synced" or "read back"
+	Kinds    map[string]map[string]item.Tally `json:"kinds"` // kind → outcome → tally
+	SafeWipe bool                             `json:"safe_to_wipe"`
+	Raw      []byte                           `json:"raw"` // the signed bytes
+}
+
+// TransferStatus is where one transfer stands.
+type TransferStatus struct {
+	Session  id.Session    `json:"session"`
+	Role     string        `json:"role"`  // "sender" or "receiver"
+	State    string        `json:"state"` // "pairing", "sending", "stored", "waiting", "receiving", "applying", "applied", "done", "paused", "over"
+	Running  bool          `json:"running"`
+	Paths    []string      `json:"paths,omitempty"`
+	To       string        `json:"to,omitempty"`
+	Peer     string        `json:"peer,omitempty"`
+	Server   string        `json:"server"`
+	Created  time.Time     `json:"created"`
+	Expires  time.Time     `json:"expires,omitzero"`
+	Progress item.Progress `json:"progress"`
+	SafeWipe bool          `json:"safe_to_wipe"`
+}
+
+// VerifyResult is what a verification found.
+type VerifyResult struct {
+	Items     int64       `json:"items"`
+	Bytes     int64       `json:"bytes"`
+	Different []item.Loss `json:"different"` // edited, missing or unreadable since; at most 1,000
+	Count     int64       `json:"different_count"`
+}
+
+// UndoResult is what an undo did.
+type UndoResult struct {
+	Restored int64       `json:"restored"`
+	Refused  []item.Loss `json:"refused"` // edited since, so left alone; at most 1,000
+	Count    int64       `json:"refused_count"`
+}
