@@ -1,0 +1,2 @@
+// Package kill stands in for the kill points.
+package kill

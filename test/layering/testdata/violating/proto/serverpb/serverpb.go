@@ -1,0 +1,2 @@
+// Package serverpb stands in for generated code.
+package serverpb

@@ -1,0 +1,2 @@
+// Package wire stands in for the words of the wire.
+package wire

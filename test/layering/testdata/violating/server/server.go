@@ -1,0 +1,4 @@
+// Package server reaches into the engine, and through it into what decrypts.
+package server
+
+import _ "github.com/decant-dev/decant/node/remote"

@@ -1,0 +1,1 @@
+module github.com/libp2p/go-libp2p

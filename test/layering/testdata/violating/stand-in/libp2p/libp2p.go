@@ -1,0 +1,2 @@
+// Package libp2p stands in for the network library.
+package libp2p
