@@ -1,0 +1,56 @@
+package seal
+
+import (
+	"crypto/rand"
+	"testing"
+)
+
+// The plaintext of a class L and of a class S blob.
+var benchSizes = []struct {
+	name  string
+	plain int
+}{{"L", 4206520}, {"S", 261832}}
+
+func BenchmarkSeal(b *testing.B) {
+	for _, s := range benchSizes {
+		b.Run(s.name, func(b *testing.B) {
+			k, plain, dst := NewKey(), make([]byte, s.plain), make([]byte, 0, Size(s.plain))
+			rand.Read(plain)
+			b.SetBytes(int64(s.plain))
+			b.ReportAllocs()
+			for b.Loop() {
+				Seal(dst, &k, nil, plain)
+			}
+		})
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	for _, s := range benchSizes {
+		k, plain := NewKey(), make([]byte, s.plain)
+		rand.Read(plain)
+		blob := Seal(nil, &k, nil, plain)
+		b.Run(s.name, func(b *testing.B) {
+			b.SetBytes(int64(s.plain))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Open(plain[:0], &k, nil, blob); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(s.name+"/in-place", func(b *testing.B) {
+			work := make([]byte, len(blob))
+			b.SetBytes(int64(s.plain))
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				copy(work, blob)
+				b.StartTimer()
+				if _, err := Open(work[:0], &k, nil, work); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
