@@ -56,7 +56,9 @@ type Limits struct {
 	MaxBytes uint64
 }
 
-// Card is the public description of a device for one role (SPEC 2.3).
+// Card is the public description of a device for one role (SPEC 2.3). Whoever carries a
+// card reads it, the label too: on a card that goes through a server in the clear, the
+// label is left empty.
 type Card struct {
 	Version  uint8
 	Role     Role
@@ -79,6 +81,9 @@ const (
 	offLabelLen = offNotAfter + 8
 	offLabel    = offLabelLen + 1
 )
+
+// MaxCardSize is the length in bytes of the longest signed card.
+const MaxCardSize = offLabel + MaxLabel + SignatureSize
 
 // SignCard makes the signed card of a device. notAfter is cut to whole seconds; the label
 // is at most 64 bytes of UTF-8 without control characters.

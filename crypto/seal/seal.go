@@ -27,8 +27,8 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
+	"reflect"
 	"slices"
-	"unsafe"
 
 	"github.com/decant-dev/decant/crypto/nonce"
 	"github.com/decant-dev/decant/proto/id"
@@ -230,6 +230,6 @@ func overlap(a, b []byte) bool {
 	if len(a) == 0 || len(b) == 0 {
 		return false
 	}
-	pa, pb := uintptr(unsafe.Pointer(&a[0])), uintptr(unsafe.Pointer(&b[0]))
+	pa, pb := reflect.ValueOf(a).Pointer(), reflect.ValueOf(b).Pointer()
 	return pa < pb+uintptr(len(b)) && pb < pa+uintptr(len(a))
 }
