@@ -1,0 +1,312 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/decant-dev/decant/proto/id"
+)
+
+// Config configures a Server. Device and Handler are required.
+type Config struct {
+	Device  Device
+	Handler http.Handler
+
+	// Listen is HOST:PORT. The fast lane listens on TCP PORT, libp2p on UDP PORT (QUIC)
+	// and TCP PORT+1. Port 0 draws a free one. Empty is ":4410". A host name is resolved once.
+	Listen string
+
+	// FastOnly leaves libp2p out.
+	FastOnly bool
+
+	Limits Limits
+
+	// Logger receives refusals at level debug and panics of the handler at error. Nil is silence.
+	Logger *slog.Logger
+}
+
+// Server accepts devices on both carriers.
+type Server struct {
+	cfg     Config
+	lim     Limits
+	log     *slog.Logger
+	ident   *identity
+	ln      net.Listener
+	host    *host // nil when FastOnly
+	queue   *queue
+	http    *http.Server
+	counter *counter
+
+	ctx    context.Context // ends handshakes; cancelled by Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // acceptors, handshakes, the HTTP server
+}
+
+// Serve serves until ctx ends, then gives running requests up to 10 s and closes. It
+// returns nil after an orderly end.
+func Serve(ctx context.Context, cfg Config) error {
+	s, err := Listen(cfg)
+	if err != nil {
+		return err
+	}
+	<-ctx.Done()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return s.Shutdown(drain)
+}
+
+// Listen opens the addresses and serves in the background until Shutdown or Close.
+func Listen(cfg Config) (*Server, error) {
+	if cfg.Handler == nil {
+		return nil, errors.New("link: no handler")
+	}
+	ident, err := newIdentity(cfg.Device)
+	if err != nil {
+		return nil, err
+	}
+	lim := cfg.Limits.withDefaults()
+	s := &Server{cfg: cfg, lim: lim, log: cfg.Logger, ident: ident, counter: newCounter(lim)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	if err := s.open(); err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.http = &http.Server{
+		Handler:           http.HandlerFunc(s.serve),
+		ReadHeaderTimeout: lim.Header,
+		IdleTimeout:       lim.Idle,
+		MaxHeaderBytes:    lim.HeaderMax,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelError),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, peerKey{}, c.(identified).Peer())
+		},
+	}
+	s.wg.Go(func() { s.http.Serve(s.queue) })
+	s.wg.Go(s.accept)
+	return s, nil
+}
+
+// open takes the ports. With port 0 the three belong together, so it tries anew when
+// one of the other two is taken.
+func (s *Server) open() error {
+	addr := s.cfg.Listen
+	if addr == "" {
+		addr = fmt.Sprintf(":%d", id.DefaultPort)
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("listen address: %w", err)
+	}
+	for try := 0; ; try++ {
+		if s.ln, err = net.Listen("tcp", addr); err != nil {
+			return err
+		}
+		s.queue = newQueue(s.ln.Addr())
+		if s.cfg.FastOnly {
+			return nil
+		}
+		s.host, err = listenHost(s.ident, s.lim, s.ln.Addr().(*net.TCPAddr), s.queue)
+		if err == nil {
+			return nil
+		}
+		s.ln.Close()
+		if port != "0" || try == 20 {
+			return err
+		}
+	}
+}
+
+// Addr returns the fast lane's address.
+func (s *Server) Addr() *net.TCPAddr { return s.ln.Addr().(*net.TCPAddr) }
+
+// Server returns the identity and address that a Dialer needs. When listening on all
+// addresses the host is the loopback address: a name that others can reach is the
+// operator's to know.
+func (s *Server) Server() id.Server {
+	a := s.Addr()
+	h := a.IP.String()
+	if a.IP.IsUnspecified() {
+		h = "127.0.0.1"
+	}
+	return id.Server{Peer: s.ident.self, Host: h, Port: uint16(a.Port)}
+}
+
+// Conns returns the number of fast-lane connections, handshakes included.
+func (s *Server) Conns() int { return s.counter.count() }
+
+// Shutdown stops accepting, waits for running requests until ctx ends, then closes.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.ln.Close()
+	err := s.http.Shutdown(ctx)
+	return errors.Join(err, s.Close())
+}
+
+// Close ends everything at once and waits for it.
+func (s *Server) Close() error {
+	s.cancel()
+	s.ln.Close()
+	s.http.Close()
+	if s.host != nil {
+		s.host.close()
+	}
+	s.wg.Wait()
+	return nil
+}
+
+// accept takes the fast lane's connections until the listener closes.
+func (s *Server) accept() {
+	const pause = 10 * time.Millisecond
+	for {
+		c, err := s.ln.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // out of descriptors, aborted connection: others go on
+			s.log.Debug("accept", "err", err)
+			select {
+			case <-s.ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			continue
+		}
+		a := addrOf(c)
+		if !s.counter.add(a) {
+			s.log.Debug("connection refused: limit")
+			c.Close()
+			continue
+		}
+		s.wg.Go(func() { s.welcome(c, a) })
+	}
+}
+
+func addrOf(c net.Conn) netip.Addr {
+	if t, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return t.AddrPort().Addr()
+	}
+	return netip.Addr{}
+}
+
+// welcome runs one handshake and hands the connection to the HTTP server.
+func (s *Server) welcome(raw net.Conn, a netip.Addr) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.lim.Setup)
+	defer cancel()
+	b := &batch{Conn: raw, pace: pace{stall: s.lim.Stall}}
+	t, peer, err := s.ident.handshake(ctx, b, id.Peer{})
+	if err == nil && !s.counter.addPeer(peer) {
+		err = errors.New("too many connections of one peer")
+	}
+	if err != nil {
+		s.log.Debug("connection refused", "err", err)
+		raw.Close()
+		s.counter.remove(a)
+		return
+	}
+	c := &conn{Conn: t, raw: b, peer: peer, onClose: func() {
+		s.counter.remove(a)
+		s.counter.removePeer(peer)
+	}}
+	if !s.queue.put(c) {
+		c.Close()
+	}
+}
+
+// serve watches a request's body and leaves the rest to the handler.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if r.Body == nil || r.Body == http.NoBody {
+		s.cfg.Handler.ServeHTTP(w, r)
+		return
+	}
+	b := &watched{ReadCloser: r.Body, rc: http.NewResponseController(w), stall: s.lim.Stall, progress: s.lim.Progress}
+	r.Body = b
+	defer b.leave()
+	s.cfg.Handler.ServeHTTP(w, r)
+}
+
+// watched is a request body that must make progress: stall/2 after the deadline was
+// last set it is set anew if at least progress bytes have come since. So a slow but
+// honest body may take as long as it needs, and one of 1 B/s ends within stall.
+type watched struct {
+	io.ReadCloser
+	rc       *http.ResponseController
+	stall    time.Duration
+	progress int
+
+	since time.Time // when the deadline was last set; zero: never
+	n     int       // bytes since
+	over  bool      // end of body, or failed
+}
+
+// Read implements io.Reader.
+func (w *watched) Read(p []byte) (int, error) {
+	if now := time.Now(); w.since.IsZero() || w.n >= w.progress && now.Sub(w.since) >= w.stall/2 {
+		w.since, w.n = now, 0
+		w.rc.SetReadDeadline(now.Add(w.stall))
+	}
+	n, err := w.ReadCloser.Read(p)
+	w.n += n
+	if err != nil && !w.over {
+		w.over = true
+		w.rc.SetReadDeadline(time.Time{}) // the handler may take its time now
+	}
+	return n, err
+}
+
+// leave bounds what net/http reads of a body that the handler left unread.
+func (w *watched) leave() {
+	if !w.over {
+		w.rc.SetReadDeadline(time.Now().Add(w.stall))
+	}
+}
+
+// queue is the net.Listener through which both carriers feed one http.Server.
+type queue struct {
+	conns chan identified
+	done  chan struct{}
+	once  sync.Once
+	addr  net.Addr
+}
+
+func newQueue(addr net.Addr) *queue {
+	return &queue{conns: make(chan identified), done: make(chan struct{}), addr: addr}
+}
+
+// put hands a connection over. It is false once the queue is closed; the caller closes c then.
+func (q *queue) put(c identified) bool {
+	select {
+	case q.conns <- c:
+		return true
+	case <-q.done:
+		return false
+	}
+}
+
+// Accept implements net.Listener.
+func (q *queue) Accept() (net.Conn, error) {
+	select {
+	case c := <-q.conns:
+		return c, nil
+	case <-q.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (q *queue) Close() error {
+	q.once.Do(func() { close(q.done) })
+	return nil
+}
+
+// Addr implements net.Listener.
+func (q *queue) Addr() net.Addr { return q.addr }
