@@ -70,6 +70,15 @@ func (s Session) Short() string { return hex.EncodeToString(s[:4]) }
 // Scope is the mailbox scope of a session.
 func (s Session) Scope() Scope { return Scope(s) }
 
+// MarshalText and UnmarshalText are String and ParseSession, for JSON.
+func (s Session) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *Session) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseSession(string(text))
+	return err
+}
+
 // IsZero reports whether the identifier was never set.
 func (s Session) IsZero() bool { return s == Session{} }
 
