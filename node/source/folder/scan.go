@@ -1,15 +1,19 @@
 package folder
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind"
+	"github.com/decant-dev/decant/node/kind/contentline"
 	"github.com/decant-dev/decant/node/source"
 )
 
@@ -182,7 +186,91 @@ func (s *scan) file(parent dir, raw, path string, e entry) error {
 	}
 	s.changed(k, path, e)
 	s.item = item.Item{Kind: k, Form: item.FormFile, Path: path, Size: e.Size, ModTime: e.ModTime, Perm: e.Perm}
+	if kind.HasRecords(k) {
+		return s.container(parent, raw, path, e)
+	}
 	return s.emit(&s.item, e.Stat)
+}
+
+// container emits a file and its records. What can't be read now is emitted without
+// records: whoever reads it again finds out whether it still can't be.
+func (s *scan) container(parent dir, raw, path string, e entry) error {
+	k := s.item.Kind
+	var records []contentline.Record
+	switch {
+	case e.Size > kind.MaxRecordFile:
+		s.lose(k, path, item.ReasonMalformed, "too large to be taken apart")
+	default:
+		data, st, err := readWhole(parent, raw)
+		if err != nil {
+			break
+		}
+		e.Stat = st
+		s.item.Size, s.item.ModTime, s.item.Perm = st.Size, st.ModTime, st.Perm
+		records = s.records(k, path, data)
+	}
+	if err := s.emit(&s.item, e.Stat); err != nil {
+		return err
+	}
+	for i := range records {
+		r := &records[i]
+		if r.Problem != "" {
+			continue
+		}
+		s.item = item.Item{Kind: k, Form: item.FormRecord, Size: r.Size(), Identity: r.Identity, Ranges: r.Ranges}
+		if err := s.emit(&s.item, e.Stat); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// records parses a container and reports, once, what of it could not be.
+func (s *scan) records(k item.Kind, path string, data []byte) []contentline.Record {
+	records := kind.Records(k, data)
+	if len(records) > kind.MaxRecords {
+		s.lose(k, path, item.ReasonMalformed, "too many records to be taken apart")
+		return nil
+	}
+	broken, why := 0, ""
+	for i := range records {
+		if p := records[i].Problem; p != "" {
+			broken, why = broken+1, p
+		}
+	}
+	switch {
+	case broken > 0:
+		s.lose(k, path, item.ReasonMalformed, strconv.Itoa(broken)+" of "+strconv.Itoa(len(records))+" records; the last "+why)
+	case len(records) == 0 && len(bytes.TrimSpace(data)) > 0:
+		s.lose(k, path, item.ReasonMalformed, contentline.ProblemNoRecord)
+	}
+	return records
+}
+
+// readWhole reads a file of at most kind.MaxRecordFile bytes that does not change meanwhile.
+func readWhole(parent dir, raw string) ([]byte, source.Stat, error) {
+	h, err := parent.open(raw)
+	if err != nil {
+		return nil, source.Stat{}, err
+	}
+	defer h.close()
+	st, regular, err := h.stat()
+	if err != nil || !regular || st.Size > kind.MaxRecordFile {
+		return nil, st, cmp.Or(err, source.ErrNotRegular)
+	}
+	data := make([]byte, st.Size)
+	for n := 0; n < len(data); {
+		m, err := h.read(data[n:])
+		if err != nil || m == 0 {
+			return nil, st, cmp.Or(err, source.ErrChanged)
+		}
+		n += m
+	}
+	after, _, err := h.stat()
+	if err != nil || !st.Same(after) {
+		return nil, st, cmp.Or(err, source.ErrChanged)
+	}
+	return data, st, nil
 }
 
 // changed reports what an item can't say of an entry.
