@@ -317,7 +317,8 @@ func (x *AllocateResponse) GetExpiresUnixMs() int64 {
 
 type ResolveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Nameplate     uint32                 `protobuf:"varint,1,opt,name=nameplate,proto3" json:"nameplate,omitempty"`
+	Nameplate     uint32                 `protobuf:"varint,1,opt,name=nameplate,proto3" json:"nameplate,omitempty"` // or 0 with a scope
+	Scope         []byte                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`          // 16, or empty with a nameplate: a link names the scope itself
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -357,6 +358,13 @@ func (x *ResolveRequest) GetNameplate() uint32 {
 		return x.Nameplate
 	}
 	return 0
+}
+
+func (x *ResolveRequest) GetScope() []byte {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
 }
 
 type ResolveResponse struct {
@@ -2017,9 +2025,10 @@ const file_server_proto_rawDesc = "" +
 	"\x10AllocateResponse\x12\x1c\n" +
 	"\tnameplate\x18\x01 \x01(\rR\tnameplate\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\fR\x05scope\x12&\n" +
-	"\x0fexpires_unix_ms\x18\x03 \x01(\x03R\rexpiresUnixMs\".\n" +
+	"\x0fexpires_unix_ms\x18\x03 \x01(\x03R\rexpiresUnixMs\"D\n" +
 	"\x0eResolveRequest\x12\x1c\n" +
-	"\tnameplate\x18\x01 \x01(\rR\tnameplate\"=\n" +
+	"\tnameplate\x18\x01 \x01(\rR\tnameplate\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\fR\x05scope\"=\n" +
 	"\x0fResolveResponse\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\fR\x05owner\"&\n" +
