@@ -104,6 +104,9 @@ func (s Status) String() string {
 	return fmt.Sprintf("status(%d)", uint16(s))
 }
 
+// Known reports whether s is a code of this version.
+func (s Status) Known() bool { _, ok := statusNames[s]; return ok }
+
 // Retryable reports whether the same request may succeed later without anything else changing.
 func (s Status) Retryable() bool {
 	switch s {
