@@ -12,11 +12,11 @@ type Label string
 // The labels of protocol version 1. All is this table in one slice.
 const (
 	Card     Label = "decant/1/card"
-	Root     Label = "decant/1/root"     // salt of the key schedule
-	Pack     Label = "decant/1/pack"     // K_pack and the pack context
-	Manifest Label = "decant/1/manifest" // K_man, the manifest-pack context and the manifest signature
-	RootBlob Label = "decant/1/rootblob" // context of a sealed root
-	Mailbox  Label = "decant/1/mailbox"  // K_ctl and the envelope context
+	Root     Label = "decant/1/root"        // salt of the key schedule
+	Pack     Label = "decant/1/pack"        // K_pack and the pack context
+	Manifest Label = "decant/1/manifest"    // K_man, the manifest-pack context and the manifest signature
+	RootBlob Label = "decant/1/sealed-root" // context of a sealed root
+	Mailbox  Label = "decant/1/mailbox"     // K_ctl and the envelope context
 	Commit   Label = "decant/1/commit"
 	Grant    Label = "decant/1/grant"
 	Pin      Label = "decant/1/pin"
