@@ -1,0 +1,3 @@
+package folder
+
+const backslashSeparates = true
