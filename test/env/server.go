@@ -1,0 +1,139 @@
+package env
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Server is a server process that can be killed and started again on the same data and port.
+type Server struct {
+	Dir     string   // everything it writes: data and log
+	Address string   // PEERID@HOST:PORT
+	Env     []string // for the next start
+	Args    []string // added to the command line
+
+	ctx    context.Context
+	bin    string
+	listen string
+	log    *os.File
+	proc   *Process
+}
+
+// StartServer starts a server with its state below dir. It ends with ctx at the latest.
+func StartServer(ctx context.Context, bin, dir string, args ...string) (*Server, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	log, err := os.OpenFile(filepath.Join(dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Dir: dir, Args: args, ctx: ctx, bin: bin, log: log}
+	for range 20 { // another process may take the port between the look and the start
+		if s.listen, err = freeAddress(); err != nil {
+			return nil, err
+		}
+		if err = s.Start(); err == nil {
+			return s, nil
+		}
+		if !strings.Contains(err.Error(), "in use") {
+			break
+		}
+	}
+	log.Close()
+	return nil, err
+}
+
+// Start starts the process again after it has ended; with the first start the address is chosen, later ones keep it.
+func (s *Server) Start() error {
+	args := append([]string{"serve", "--listen", s.listen, "--data", filepath.Join(s.Dir, "data")}, s.Args...)
+	p, err := Start(s.ctx, Command{Path: s.bin, Args: args, Env: s.Env, Stderr: s.log})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
+	defer cancel()
+	line, err := p.WaitFor(ctx, "the server's address", func(e Event) bool { return strings.Contains(e.Raw, "@") })
+	if err != nil {
+		p.Kill()
+		return err
+	}
+	address := strings.TrimSpace(line.Raw)
+	if s.Address != "" && address != s.Address {
+		p.Kill()
+		return fmt.Errorf("the server came back as %s and was %s", address, s.Address)
+	}
+	s.proc, s.Address = p, address
+	return nil
+}
+
+// Process is the running, or last, process.
+func (s *Server) Process() *Process { return s.proc }
+
+// Kill ends the process with SIGKILL.
+func (s *Server) Kill() { s.proc.Kill() }
+
+// Stop ends the process with SIGTERM and waits for it, half a minute at most.
+func (s *Server) Stop() (*Result, error) {
+	s.proc.Signal(syscall.SIGTERM)
+	select {
+	case <-s.proc.Done():
+		return s.proc.Wait(), nil
+	case <-time.After(30 * time.Second):
+		s.proc.Kill()
+		return s.proc.Wait(), errors.New("the server did not stop within half a minute")
+	}
+}
+
+// Close ends the process and closes its log.
+func (s *Server) Close() {
+	s.proc.Kill()
+	s.log.Close()
+}
+
+// Via returns the server's address with another HOST:PORT, for devices that go through a proxy there.
+func (s *Server) Via(hostPort string) string {
+	peer, _, _ := strings.Cut(s.Address, "@")
+	return peer + "@" + hostPort
+}
+
+// HostPort is where the fast lane listens.
+func (s *Server) HostPort() string {
+	_, hostPort, _ := strings.Cut(s.Address, "@")
+	return hostPort
+}
+
+// freeAddress finds a loopback port that is free for TCP and UDP, and whose successor is free for TCP: a server listens on all three.
+func freeAddress() (string, error) {
+	for range 100 {
+		port := 20000 + rand.IntN(12000) // below the range that the system gives to outgoing connections
+		if free("tcp", port) && free("tcp", port+1) && free("udp", port) {
+			return fmt.Sprintf("127.0.0.1:%d", port), nil
+		}
+	}
+	return "", errors.New("env: no free port")
+}
+
+func free(network string, port int) bool {
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	if network == "udp" {
+		c, err := net.ListenPacket(network, address)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}
+	l, err := net.Listen(network, address)
+	if err == nil {
+		l.Close()
+	}
+	return err == nil
+}
