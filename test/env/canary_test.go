@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -79,15 +80,28 @@ func TestC1SearchTree(t *testing.T) {
 	}
 }
 
-// TestC1SearchMemory finds a word that only this process's memory holds.
+// TestC1SearchMemory finds a word that nothing but another process's memory holds.
 func TestC1SearchMemory(t *testing.T) {
 	c := NewCanaries(1)
-	hits, searched, err := c.SearchMemory(os.Getpid())
+	cmd := exec.Command(Program(t, "cat"))
+	cmd.Env = []string{"WORD=" + c.Words[0]}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	hits, searched, err := c.SearchMemory(cmd.Process.Pid)
+	in.Close()
+	if waited := cmd.Wait(); waited != nil {
+		t.Fatal(waited)
+	}
 	if err != nil {
 		t.Skip(err)
 	}
 	if len(hits) == 0 || searched == 0 {
-		t.Errorf("read %d bytes of this process and did not find what it holds", searched)
+		t.Errorf("read %d bytes of the process and did not find what it holds", searched)
 	}
 }
 
