@@ -13,12 +13,17 @@ import (
 	"time"
 )
 
+// ServerOptions are added to the environment and the command line.
+type ServerOptions struct {
+	Env  []string
+	Args []string
+}
+
 // Server is a server process that can be killed and started again on the same data and port.
 type Server struct {
-	Dir     string   // everything it writes: data and log
-	Address string   // PEERID@HOST:PORT
-	Env     []string // for the next start
-	Args    []string // added to the command line
+	Dir           string // everything it writes: data and log
+	Address       string // PEERID@HOST:PORT
+	ServerOptions        // for the next start
 
 	ctx    context.Context
 	bin    string
@@ -28,7 +33,7 @@ type Server struct {
 }
 
 // StartServer starts a server with its state below dir. It ends with ctx at the latest.
-func StartServer(ctx context.Context, bin, dir string, args ...string) (*Server, error) {
+func StartServer(ctx context.Context, bin, dir string, o ServerOptions) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -36,7 +41,7 @@ func StartServer(ctx context.Context, bin, dir string, args ...string) (*Server,
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Dir: dir, Args: args, ctx: ctx, bin: bin, log: log}
+	s := &Server{Dir: dir, ServerOptions: o, ctx: ctx, bin: bin, log: log}
 	for range 20 { // another process may take the port between the look and the start
 		if s.listen, err = freeAddress(); err != nil {
 			return nil, err

@@ -1,0 +1,176 @@
+// Command bench measures Decant against the tools that a person would use instead: it
+// makes the corpora, sends and receives each of them through a server on loopback as
+// whole processes, with real files and real fsync, interleaved with restic (backup and
+// restore with a local repository) and rsync (an unencrypted daemon on loopback), and
+// prints medians, CPU time, peak memory and ratios as Markdown.
+//
+//	go run ./test/bench                               every corpus but the million, on the temporary directory
+//	go run ./test/bench -corpus small -n 5 -dir /dev/shm,/var/tmp
+//	go run ./test/bench -corpus million -peers ''     a million tiny items: memory
+//
+// docs/ARCHITECTURE.md keeps the figures.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/decant-dev/decant/test/env"
+	"github.com/decant-dev/decant/test/env/corpus"
+)
+
+type options struct {
+	corpora []corpus.Spec
+	dirs    []string
+	tools   []string
+	runs    int
+	scale   float64
+	profile string
+	carrier string
+	seed    uint64
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	o, err := parse()
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	defer env.RemoveBinaries()
+	for _, dir := range o.dirs {
+		if err := measure(ctx, o, dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parse() (o options, err error) {
+	names := flag.String("corpus", "large,handset,small", "corpora, separated by commas: "+corpusNames())
+	dirs := flag.String("dir", os.TempDir(), "where everything lies; several directories, separated by commas, are measured one after the other")
+	peers := flag.String("peers", "restic,rsync", "tools to compare with, separated by commas")
+	decant := flag.Bool("decant", true, "measure Decant itself")
+	flag.IntVar(&o.runs, "n", 3, "runs of each; medians are printed")
+	flag.Float64Var(&o.scale, "scale", 1, "part of each corpus")
+	flag.StringVar(&o.profile, "profile", "", "`directory` for a CPU profile of each process of the last run")
+	flag.StringVar(&o.carrier, "carrier", "auto", "how devices reach the server: auto, fast, libp2p")
+	flag.Uint64Var(&o.seed, "seed", 1, "of the corpora")
+	flag.Parse()
+	for name := range strings.SplitSeq(*names, ",") {
+		i := slices.IndexFunc(corpus.All, func(s corpus.Spec) bool { return s.Name == name })
+		if i < 0 {
+			return o, fmt.Errorf("there is no corpus %q: want %s", name, corpusNames())
+		}
+		o.corpora = append(o.corpora, corpus.All[i].Scaled(o.scale))
+	}
+	for dir := range strings.SplitSeq(*dirs, ",") {
+		abs, err := filepath.Abs(dir)
+		if err != nil {
+			return o, err
+		}
+		o.dirs = append(o.dirs, abs)
+	}
+	if *decant {
+		o.tools = append(o.tools, "decant")
+	}
+	for name := range strings.SplitSeq(*peers, ",") {
+		if name != "" {
+			o.tools = append(o.tools, name)
+		}
+	}
+	return o, nil
+}
+
+func corpusNames() string {
+	var names []string
+	for _, s := range corpus.All {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// measure runs every tool over every corpus below dir and prints a table for each corpus.
+func measure(ctx context.Context, o options, dir string) error {
+	work, err := os.MkdirTemp(dir, "decant-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	for _, spec := range o.corpora {
+		source := filepath.Join(work, spec.Name)
+		bytes, err := corpus.Generate(source, spec, o.seed)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("\n## %s on %s: %s, %.1f MB; %d processors, %d runs\n\n", spec.Name, fileSystem(dir), count(spec), float64(bytes)/1e6,
+			runtime.NumCPU(), o.runs)
+		rs, err := compare(ctx, o, source, work)
+		if err != nil {
+			return err
+		}
+		printTable(rs)
+		if err := os.RemoveAll(source); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func count(s corpus.Spec) string {
+	n := 0
+	for _, p := range s.Parts {
+		n += p.Count
+	}
+	if n == 1 {
+		return "one file"
+	}
+	return fmt.Sprintf("%d files", n)
+}
+
+// compare runs the tools in turn, so that a machine that slows down slows all of them.
+func compare(ctx context.Context, o options, source, work string) (map[string][]phase, error) {
+	rs := map[string][]phase{}
+	for i := range o.runs {
+		for _, name := range o.tools {
+			tool, ok := tools[name]
+			if !ok {
+				return nil, fmt.Errorf("there is no tool %q", name)
+			}
+			at := filepath.Join(work, "run")
+			if err := os.MkdirAll(at, 0o700); err != nil {
+				return nil, err
+			}
+			syscall.Sync()
+			phases, err := tool(ctx, o, source, at, i)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			for _, p := range phases {
+				p.tool = name
+				key := name + " " + p.name
+				rs[key] = append(rs[key], p)
+				fmt.Fprintf(os.Stderr, "%-24s %8.3f s, CPU %8.3f s, %6d KiB\n", key, p.wall.Seconds(), p.cpu.Seconds(), p.peakKB)
+			}
+			if err := os.RemoveAll(at); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return rs, nil
+}
