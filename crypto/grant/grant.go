@@ -87,8 +87,11 @@ func Seal(g *Grant, d *key.Device, senderEx *key.Exchange, receiverCard []byte) 
 // come from what the receiver already trusts, never from beside the grant. The error is
 // ErrGrant.
 func Open(b []byte, receiverEx *key.Exchange, senderCard, receiverCard []byte, sid id.Session) (*Grant, error) {
+	if len(b) != Size {
+		return nil, ErrGrant
+	}
 	from, err := parseCard(senderCard, key.Sender)
-	if err != nil || len(b) != Size {
+	if err != nil {
 		return nil, ErrGrant
 	}
 	to, err := parseCard(receiverCard, key.Receiver)
