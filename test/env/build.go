@@ -44,6 +44,9 @@ func Binary(b Build) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if err := os.Chmod(dir, 0o755); err != nil { // for processes of another user
+			return "", err
+		}
 		buildDir = dir
 	}
 	root, err := Root()

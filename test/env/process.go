@@ -58,7 +58,7 @@ type Progress struct {
 	WireBytes  int64 `json:"wire_bytes"`
 }
 
-// Outcome is the union of the results of send, receive, verify and undo.
+// Outcome is the union of the results of send, receive, receipt, verify and undo.
 type Outcome struct {
 	Session   string           `json:"session"`
 	Sent      map[string]Tally `json:"sent"`
@@ -74,6 +74,7 @@ type Outcome struct {
 	Refused   int64            `json:"refused_count"`
 	Items     int64            `json:"items"`
 	Different int64            `json:"different_count"`
+	SafeWipe  bool             `json:"safe_to_wipe"`
 }
 
 // Tally counts items and bytes.
@@ -111,6 +112,7 @@ type Command struct {
 	Dir    string   // working directory
 	Secret string   // if not empty, a file that the process inherits as descriptor 3 holds this line
 	Stdin  string   // what it reads on standard input, then the end
+	UID    int      // if not 0, the user that it runs as; only root can
 	Stderr io.Writer
 }
 
@@ -133,6 +135,7 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	p := &Process{cmd: exec.CommandContext(ctx, c.Path, c.Args...), done: make(chan struct{}), more: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), c.Env...)
 	p.cmd.Dir = c.Dir
+	become(p.cmd, c.UID)
 	p.cmd.WaitDelay = 5 * time.Second
 	if c.Stdin != "" {
 		p.cmd.Stdin = bytes.NewReader([]byte(c.Stdin))
