@@ -148,7 +148,7 @@ func (p *parser) begin(name string) {
 	case topLevel(name):
 		p.close(start, contentline.ProblemNoEnd)
 		p.push(name)
-	case len(p.open) > 0 || p.inside:
+	default: // also outside of any VCALENDAR: the bytes of a record are read again like this
 		p.push(name)
 	}
 }

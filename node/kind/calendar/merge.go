@@ -29,18 +29,22 @@ func Compare(existing []byte, add [][]byte) []contentline.State {
 // an added component names it and existing has none of that name. Each element of add
 // may hold bare components or a whole file, whose header is left behind. Merge returns
 // nil if add holds a component that could not be parsed, if existing is no calendar that
-// components can be added to, or of another version than a file in add: keep both then.
+// components can be added to, or of another version than a file in add, or if either holds
+// NUL, as UTF-16 does: keep both then.
 func Merge(existing []byte, add [][]byte) []byte {
 	if len(bytes.TrimSpace(existing)) == 0 {
 		existing = []byte(header + "END:VCALENDAR\r\n")
 	}
 	f := parse(existing)
-	if f.lastEnd < 0 {
+	if f.lastEnd < 0 || bytes.IndexByte(existing, 0) >= 0 {
 		return nil
 	}
 	m := merge{have: know(existing, f), brk: contentline.Break(existing)}
 	for _, a := range add {
 		g := parse(a)
+		if bytes.IndexByte(a, 0) >= 0 {
+			return nil
+		}
 		if g.version != "" && f.version != "" && g.version != f.version {
 			return nil
 		}

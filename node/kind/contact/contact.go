@@ -120,15 +120,19 @@ func Compare(existing []byte, add [][]byte) []contentline.State {
 // is added: neither is lost. Each element of add may hold several cards, or a whole file.
 // Merge returns nil if that would lose something: if add holds a card that could not be
 // parsed or text outside of cards, or existing is no text that cards can be added to (a
-// card at its end would swallow them, or it is UTF-16). Keep both files then.
+// card at its end would swallow them), or either holds NUL, as UTF-16 does. Keep both
+// files then.
 func Merge(existing []byte, add [][]byte) []byte {
+	if bytes.IndexByte(existing, 0) >= 0 {
+		return nil
+	}
 	have := know(existing)
 	brk := contentline.Break(existing)
 	out := slices.Clip(existing)
 	var added [][32]byte
 	for _, a := range add {
 		records := Records(a)
-		if !whole(a, records) {
+		if bytes.IndexByte(a, 0) >= 0 || !whole(a, records) {
 			return nil
 		}
 		for _, r := range records {
