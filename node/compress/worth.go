@@ -2,67 +2,81 @@ package compress
 
 import "math"
 
-// probe is how much of a chunk Worth looks at, in pieces spread over it.
+// A probe is at most 4 KiB of a chunk: eight pieces of 512 bytes, one somewhere in each
+// of its eighths. Not its beginning, where photos have their describing text, and not
+// at even distances, which might be those at which a file repeats itself.
 const (
-	probe  = 4096
-	pieces = 4
-	piece  = probe / pieces
+	pieces = 8
+	piece  = 512
 )
 
-// entropyBits[c] is c·log2(c) in 1/256 bit.
-var entropyBits = func() (t [piece + 1]uint32) {
+// minWorth is the smallest chunk that zstd can shrink by a tenth at all.
+const minWorth = 48
+
+// Worth says whether a chunk is likely to shrink by a tenth under zstd, from the
+// entropy of the bytes in a probe. It costs a few microseconds whatever len(chunk) is. Photos,
+// films, archives and encrypted files fail it; text, documents, databases and files
+// that are half of each pass. Matches between distant parts of a chunk are not seen:
+// random bytes that come twice pass for random.
+func Worth(chunk []byte) bool {
+	if len(chunk) < minWorth {
+		return false
+	}
+	if len(chunk) <= piece {
+		return entropy(chunk) < limits[len(chunk)]
+	}
+	n := min(pieces, len(chunk)/piece)
+	eighth := len(chunk) / n
+	var bits, limit uint32
+	for i := range n {
+		const golden = 40503 // of 65536: multiples of it are spread evenly
+		at := i*eighth + (eighth-piece)*((i*golden+1<<15)&(1<<16-1))>>16
+		bits += entropy(chunk[at : at+piece])
+		limit += limits[piece]
+	}
+	return bits < limit
+}
+
+// weight[c] is c·log2(c) in 1/256 bit.
+var weight = func() (t [piece + 1]uint32) {
 	for c := 2; c <= piece; c++ {
 		t[c] = uint32(math.Round(float64(c) * math.Log2(float64(c)) * 256))
 	}
 	return t
 }()
 
-// Worth says whether a chunk is likely to shrink by a tenth under zstd, from the
-// entropy of the bytes in at most 4 KiB of it, taken as four pieces at even distances.
-// It costs a few microseconds whatever len(sample) is. Photos, films, archives and
-// encrypted files fail it; text, documents, databases and half-empty files pass.
-// An empty sample is not worth it.
-func Worth(sample []byte) bool {
-	if len(sample) <= piece {
-		return len(sample) >= minWorth && entropy(sample) < limit(len(sample))*uint32(len(sample))
+// limits[n] is nine tenths of the entropy that n random bytes are expected to show,
+// in 1/256 bit: less than 8n bits, for some values come more often by chance, and never
+// more than n·log2(n). How often one of 256 values comes is a Poisson number.
+var limits = func() (t [piece + 1]uint32) {
+	for n := 2; n <= piece; n++ {
+		mean := float64(n) / 256
+		p, repeats := math.Exp(-mean), 0.0 // p: probability of c
+		for c := 1; c <= min(n, 40); c++ {
+			p *= mean / float64(c)
+			repeats += 256 * p * float64(weight[c])
+		}
+		t[n] = uint32(0.9 * (float64(weight[n]) - repeats))
 	}
-	var bits, of uint32
-	step := max((len(sample)-piece)/(pieces-1), piece)
-	for at := 0; at+piece <= len(sample) && of < probe; at += step {
-		bits += entropy(sample[at : at+piece])
-		of += piece
-	}
-	return bits < limit(piece)*of
-}
+	return t
+}()
 
-// minWorth is the smallest chunk that zstd can shrink by a tenth at all.
-const minWorth = 48
-
-// limit is the entropy in 1/256 bit a byte below which n bytes are worth compressing.
-// The entropy of few bytes is underestimated (n random bytes show at most log2 n bits),
-// so the limit is lower for them.
-func limit(n int) uint32 {
-	return uint32(7.0 * 256)
-}
-
-// entropy is the order-0 entropy of all of b, at most 1,024 bytes, in 1/256 bit.
+// entropy is the entropy of the bytes of b, at most piece, each by itself, in 1/256 bit.
 func entropy(b []byte) uint32 {
-	var h [4][256]uint16
-	n := len(b)
+	var even, odd [256]uint16 // two counts, so that a run of one value does not wait for itself
+	sum := weight[len(b)]
 	for len(b) >= 4 {
-		h[0][b[0]]++
-		h[1][b[1]]++
-		h[2][b[2]]++
-		h[3][b[3]]++
+		even[b[0]]++
+		odd[b[1]]++
+		even[b[2]]++
+		odd[b[3]]++
 		b = b[4:]
 	}
 	for _, c := range b {
-		h[0][c]++
+		even[c]++
 	}
-	bits := entropyBits[n] * 1
-	var sum uint32
-	for i := range 256 {
-		sum += entropyBits[h[0][i]+h[1][i]+h[2][i]+h[3][i]]
+	for i := range even {
+		sum -= weight[even[i]+odd[i]]
 	}
-	return bits - sum
+	return sum
 }
