@@ -44,6 +44,9 @@ type host struct {
 	rm    network.ResourceManager
 	mux   *multistream.MultistreamMuxer[protocol.ID]
 	lim   Limits
+
+	stop  chan struct{} // ends the sweeper; nil without one
+	swept chan struct{} // closed when it has ended
 }
 
 // newHost assembles a swarm that neither listens nor dials yet.
@@ -191,7 +194,36 @@ func listenHost(ident *identity, lim Limits, fast *net.TCPAddr, q *queue) (*host
 			return nil, fmt.Errorf("libp2p: %w", err)
 		}
 	}
+	h.stop, h.swept = make(chan struct{}), make(chan struct{})
+	go h.sweep()
 	return h, nil
+}
+
+// sweep closes connections on which no stream was open at two looks in a row, Idle/2
+// apart: keep-alives hold them open otherwise, and a stranger could collect them.
+func (h *host) sweep() {
+	defer close(h.swept)
+	tick := time.NewTicker(h.lim.Idle / 2)
+	defer tick.Stop()
+	idle := map[network.Conn]bool{}
+	for {
+		select {
+		case <-h.stop:
+			return
+		case <-tick.C:
+		}
+		now := map[network.Conn]bool{}
+		for _, c := range h.swarm.Conns() {
+			switch {
+			case len(c.GetStreams()) > 0:
+			case idle[c]:
+				c.Close()
+			default:
+				now[c] = true
+			}
+		}
+		idle = now
+	}
 }
 
 // hostAddrs are the libp2p addresses of a server whose fast lane is at ip, port.
@@ -272,6 +304,10 @@ func swarmError(err error) error {
 }
 
 func (h *host) close() {
+	if h.stop != nil {
+		close(h.stop)
+		<-h.swept
+	}
 	if h.swarm != nil {
 		h.swarm.Close()
 		h.swarm.Peerstore().Close()

@@ -48,6 +48,7 @@ type Server struct {
 	ctx    context.Context // ends handshakes; cancelled by Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // acceptors, handshakes, the HTTP server
+	closed sync.Once
 }
 
 // Serve serves until ctx ends, then gives running requests up to 10 s and closes. It
@@ -152,14 +153,17 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(err, s.Close())
 }
 
-// Close ends everything at once and waits for it.
+// Close ends everything at once and waits for it; requests being handled lose their
+// connection and their context. It is idempotent.
 func (s *Server) Close() error {
-	s.cancel()
-	s.ln.Close()
-	s.http.Close()
-	if s.host != nil {
-		s.host.close()
-	}
+	s.closed.Do(func() {
+		s.cancel()
+		s.ln.Close()
+		s.http.Close()
+		if s.host != nil {
+			s.host.close()
+		}
+	})
 	s.wg.Wait()
 	return nil
 }
