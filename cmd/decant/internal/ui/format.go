@@ -43,6 +43,9 @@ func Plural(n int64, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
+	if stem, ok := strings.CutSuffix(noun, "y"); ok {
+		return Count(n) + " " + stem + "ies"
+	}
 	return Count(n) + " " + noun + "s"
 }
 

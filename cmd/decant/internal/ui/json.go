@@ -21,6 +21,7 @@ type Event struct {
 	Session  *item.SessionNotice `json:"session,omitempty"`
 	Pairing  *Pairing            `json:"pairing,omitempty"`
 	Question *Question           `json:"question,omitempty"`
+	Serving  *Serving            `json:"serving,omitempty"`
 	Preview  *Preview            `json:"preview,omitempty"`
 	Receipt  *node.Receipt       `json:"receipt,omitempty"`
 	Result   any                 `json:"result,omitempty"`
@@ -40,6 +41,12 @@ type Pairing struct {
 type Question struct {
 	What    string `json:"what"` // "code", "ticket", "apply" or "undo"
 	Attempt int    `json:"attempt,omitempty"`
+}
+
+// Serving says where a server can be reached.
+type Serving struct {
+	Addresses []string `json:"addresses"`
+	Metrics   string   `json:"metrics,omitempty"`
 }
 
 // ErrorEvent is the last line of a command that failed.

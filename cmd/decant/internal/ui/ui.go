@@ -33,6 +33,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/decant-dev/decant/node"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/item/show"
 	"golang.org/x/term"
@@ -102,6 +103,7 @@ type Screen struct {
 	drew    time.Time
 	m       meter
 	losses  int64
+	attempt string // why the last code was refused
 
 	entered int64 // stages that were handled; the drawing goroutine's
 }
@@ -268,8 +270,13 @@ func (s *Screen) write(text string) { s.raw(Clean(text)) }
 
 func (s *Screen) handle(q queued) {
 	e := q.event
-	if e.Type == "stage" {
+	switch {
+	case e.Type == "stage":
 		s.entered++
+	case e.Type == "notice" && e.Notice.Code == "attempt-failed":
+		s.mu.Lock()
+		s.attempt = e.Notice.Detail
+		s.mu.Unlock()
 	}
 	if s.json.Load() {
 		if q.before != nil {
@@ -336,6 +343,20 @@ func (s *Screen) Losses() int64 {
 	return s.losses
 }
 
+// LastAttempt says why the last code was refused.
+func (s *Screen) LastAttempt() error {
+	s.Flush()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.attempt {
+	case "malformed":
+		return node.ErrMalformed
+	case "expired":
+		return node.ErrCodeExpired
+	}
+	return node.ErrWrongCode
+}
+
 // LossLine says what was not kept, and why.
 func LossLine(l item.Loss) string {
 	line := show.Name(l.Path) + " " + l.Reason.String()
@@ -371,12 +392,23 @@ func noticeText(n item.Notice, verbose bool) string {
 	case "rollback-alarm":
 		return with("warning: the server offered an older collection than it had before")
 	case "attempt-failed":
-		return "a wrong code was typed on the other device"
+		return attemptText(n.Detail)
 	}
 	if verbose {
 		return with(show.Name(n.Code))
 	}
 	return ""
+}
+
+// attemptText says why a code that was typed here is asked for again.
+func attemptText(why string) string {
+	switch why {
+	case "malformed":
+		return "that is neither a code nor a link: a code looks like 7-apple-river-stone"
+	case "expired":
+		return "the server does not know this code: it has expired, or the other device uses another server"
+	}
+	return "that code is wrong; after three wrong ones the other device needs a new code"
 }
 
 // Say writes one remark to stderr: "decant: …". The progress line gives way and comes back.
