@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/kind"
 	"github.com/decant-dev/decant/node/target/folder"
 )
 
@@ -17,26 +18,12 @@ import (
 // a larger one is kept beside the one that is there.
 const MaxBook = 32 << 20
 
-// Merger knows the records of one kind of container (contact, calendar).
-type Merger struct {
-	// Identities returns what makes each record of a container the one it is.
-	Identities func(container []byte) [][]byte
-	// Records returns the bytes of each record, in the order of Identities.
-	Records func(container []byte) [][]byte
-	// Merge returns existing with the records added that it does not have. If it has
-	// all of them, the result equals existing.
-	Merge func(existing []byte, add [][]byte) []byte
-}
-
-// Options adjusts a plan. The zero value takes every kind and merges nothing.
+// Options adjusts a plan. The zero value takes every kind.
 type Options struct {
-	Kinds   []item.Kind          // what the person has chosen; empty is all
-	Mergers map[item.Kind]Merger // nil is none: a container that exists is a conflict like any file
+	Kinds []item.Kind // what the person has chosen; empty is all
 }
 
 func (o *Options) chosen(k item.Kind) bool { return len(o.Kinds) == 0 || slices.Contains(o.Kinds, k) }
-
-func (o *Options) mergers() map[item.Kind]Merger { return o.Mergers }
 
 // IdentityHash is how a plan remembers a record's identity.
 func IdentityHash(identity []byte) uint64 { return hash(string(identity)) }
@@ -208,8 +195,7 @@ func (pl *planner) plan(it *item.Item, page *Page) (Entry, error) {
 	if e.Dest != it.Path {
 		e.Source = strings.Clone(it.Path)
 	}
-	_, holds := pl.p.opts.Mergers[it.Kind]
-	pl.p.head.Preview.count(&e, holds)
+	pl.p.head.Preview.count(&e, kind.HasRecords(it.Kind))
 	return e, nil
 }
 
@@ -319,10 +305,16 @@ func (pl *planner) file(it *item.Item, e *Entry) error {
 			}
 		}
 		if pl.take(it, e, k, &in) {
+			if e.Verdict == Merge {
+				err = pl.beside(it, e, dir.dest, name)
+			}
 			e.Dest = cand
 			pl.claims.put(key, fileOwner(it.Path))
 			break
 		}
+	}
+	if err != nil {
+		return err
 	}
 	if _, got := folder.Split(e.Dest); got != name {
 		e.Natural = name
@@ -337,7 +329,6 @@ func (pl *planner) file(it *item.Item, e *Entry) error {
 
 // take decides whether the item goes to its k-th name, where the target has in.
 func (pl *planner) take(it *item.Item, e *Entry, k int, in *folder.Info) bool {
-	_, merges := pl.p.opts.Mergers[it.Kind]
 	switch {
 	case !in.Exists():
 		if e.Verdict = New; k > 1 {
@@ -348,7 +339,7 @@ func (pl *planner) take(it *item.Item, e *Entry, k int, in *folder.Info) bool {
 		e.Verdict = Same
 		e.Compare |= bit(k)
 		return true
-	case in.Type == folder.Regular && merges && k == 1 && in.Size+it.Size <= MaxBook:
+	case in.Type == folder.Regular && kind.HasRecords(it.Kind) && k == 1 && in.Size+it.Size <= MaxBook:
 		e.Verdict = Merge
 		pl.p.head.Preview.SpaceNeeded += in.Size + it.Size
 		return true
@@ -356,6 +347,22 @@ func (pl *planner) take(it *item.Item, e *Entry, k int, in *folder.Info) bool {
 		e.Compare |= bit(k)
 	}
 	return false
+}
+
+// beside finds the files that an earlier session may have put beside a book that it
+// could not merge with: the same again is not to become a third.
+func (pl *planner) beside(it *item.Item, e *Entry, dir, name string) error {
+	for k := 2; k <= 16; k++ {
+		cand := folder.Join(dir, folder.Beside(name, k, false))
+		in, err := pl.p.t.Final().Lstat(cand)
+		if err != nil || !in.Exists() {
+			return err
+		}
+		if _, taken := pl.claims.get(pl.key(cand)); !taken && in.Type == folder.Regular && in.Size == it.Size {
+			e.Compare |= bit(k)
+		}
+	}
+	return nil
 }
 
 func bit(k int) uint16 {
@@ -411,8 +418,8 @@ func (pl *planner) book(c *Entry) (map[uint64]bool, error) {
 		return nil, err
 	}
 	ids := map[uint64]bool{}
-	for _, identity := range pl.p.opts.Mergers[c.Kind].Identities(data) {
-		ids[IdentityHash(identity)] = true
+	for _, r := range kind.Records(c.Kind, data) {
+		ids[IdentityHash(r.Identity)] = true
 	}
 	if len(pl.books) >= maxBooks {
 		clear(pl.books)

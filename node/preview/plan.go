@@ -113,9 +113,6 @@ func (p *Plan) Target() *folder.Target { return p.t }
 // Kinds returns the kinds chosen; empty means all.
 func (p *Plan) Kinds() []item.Kind { return p.opts.Kinds }
 
-// Mergers returns how containers are merged.
-func (p *Plan) Mergers() map[item.Kind]Merger { return p.opts.mergers() }
-
 // Pages returns the number of pages. They are numbered from 1, in the order of planning.
 func (p *Plan) Pages() int { return len(p.head.Pages) }
 

@@ -16,6 +16,8 @@ var (
 	ErrNoSpace = errors.New("no space left on the target")
 	// ErrExist is returned where a name is taken. It is fs.ErrExist.
 	ErrExist = fs.ErrExist
+	// ErrNotEmpty is returned when a directory that is to be removed holds something.
+	ErrNotEmpty = errors.New("directory is not empty")
 	// errUnsupported is returned by a system call that this system or file system lacks.
 	errUnsupported = errors.New("not supported here")
 )

@@ -45,7 +45,8 @@ func (d *Dir) free() (int64, error) {
 	return clampSpace(st.Bavail, uint64(st.Bsize)), nil
 }
 
-func dropCache(f *os.File) { unix.FcntlInt(f.Fd(), unix.F_NOCACHE, 1) }
+// DropCache asks the system to forget the file's pages, where it can.
+func DropCache(f *os.File) { unix.FcntlInt(f.Fd(), unix.F_NOCACHE, 1) }
 
 // BootID names this run of the kernel; unknown here.
 func BootID() string { return "" }

@@ -78,9 +78,9 @@ func (d *Dir) free() (int64, error) {
 	return clampSpace(uint64(st.Bavail), uint64(st.Bsize)), nil
 }
 
-// dropCache asks the kernel to forget the file's pages, so that the next read comes
+// DropCache asks the kernel to forget the file's pages, so that the next read comes
 // from storage. Pages that are dirty stay: sync first.
-func dropCache(f *os.File) {
+func DropCache(f *os.File) {
 	unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 

@@ -163,7 +163,17 @@ func (d *Dir) Unlink(name string) error {
 }
 
 // Rmdir removes an empty directory.
-func (d *Dir) Rmdir(name string) error { return d.Unlink(name) }
+func (d *Dir) Rmdir(name string) error {
+	err := d.Unlink(name)
+	if err == nil {
+		return nil
+	}
+	sub := &Dir{d.top, d.at(name)}
+	if names, lerr := sub.Names(1); lerr == nil && len(names) > 0 {
+		return fmt.Errorf("%w: %w", ErrNotEmpty, err)
+	}
+	return err
+}
 
 // Chmod sets the nine permission bits of a file or directory that is no link.
 func (d *Dir) Chmod(name string, perm uint16) error {
@@ -179,6 +189,11 @@ func (d *Dir) Chtimes(name string, mtime int64) error {
 		return ErrPath
 	}
 	return d.top.Chtimes(d.at(name), timeOf(mtime), timeOf(mtime))
+}
+
+// chtimesSelf sets the modification time of the directory itself.
+func (d *Dir) chtimesSelf(mtime int64) error {
+	return d.top.Chtimes(d.rel, timeOf(mtime), timeOf(mtime))
 }
 
 // Link gives the file a second name in another directory.
@@ -233,7 +248,9 @@ func (d *Dir) free() (int64, error) { return -1, nil }
 
 func setXAttr(*os.File, string, []byte) error   { return errUnsupported }
 func getXAttr(*os.File, string) ([]byte, error) { return nil, errUnsupported }
-func dropCache(*os.File)                        {}
+
+// DropCache asks the system to forget the file's pages, where it can.
+func DropCache(*os.File) {}
 
 // BootID names this run of the kernel; unknown here.
 func BootID() string { return "" }

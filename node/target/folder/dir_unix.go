@@ -222,6 +222,12 @@ func (d *Dir) Chtimes(name string, mtime int64) error {
 	return mapErr("chtimes", name, unix.UtimesNanoAt(d.fd, name, ts[:], unix.AT_SYMLINK_NOFOLLOW))
 }
 
+// chtimesSelf sets the modification time of the directory itself.
+func (d *Dir) chtimesSelf(mtime int64) error {
+	ts := [2]unix.Timespec{unix.NsecToTimespec(mtime), unix.NsecToTimespec(mtime)}
+	return mapErr("chtimes", ".", unix.UtimesNanoAt(d.fd, ".", ts[:], unix.AT_SYMLINK_NOFOLLOW))
+}
+
 // Link gives the file a second name in another directory.
 func (d *Dir) Link(name string, to *Dir, toName string) error {
 	if !component(name) || !component(toName) {
@@ -277,6 +283,8 @@ func mapErr(op, name string, err error) error {
 	switch err {
 	case unix.ENOSPC, unix.EDQUOT:
 		err = &both{ErrNoSpace, err}
+	case unix.ENOTEMPTY:
+		err = &both{ErrNotEmpty, err}
 	case unix.ELOOP, unix.ENOTDIR:
 		err = &both{ErrNotDirectory, err}
 	case unix.ENOSYS, unix.EOPNOTSUPP, unix.EINVAL:

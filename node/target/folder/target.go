@@ -53,7 +53,11 @@ func (t *Target) open(dir string) (err error) {
 		return err
 	}
 	t.final = newTree(top)
-	if t.stage, err = ensure(top, t.staging); err != nil {
+	err = t.quietly(func() (err error) {
+		t.stage, err = ensure(top, t.staging)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	for name, tree := range map[string]**Tree{"tree": &t.tree, "undo": &t.undo} {
@@ -182,10 +186,29 @@ func (t *Target) SyncDirs(dirs func(yield func(string) bool)) error {
 func (t *Target) RemoveStaging() error {
 	t.tree.Forget("")
 	t.undo.Forget("")
-	if err := t.root.RemoveAll(t.staging); err != nil {
+	if err := t.quietly(func() error { return t.root.RemoveAll(t.staging) }); err != nil {
 		return fmt.Errorf("removing staging: %w", err)
 	}
 	return nil
+}
+
+// quietly does something to the staging directory's own entry and gives the target the
+// modification time that it had, as far as the target is ours.
+func (t *Target) quietly(f func() error) error {
+	before, err := t.final.top.Stat()
+	if err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return err
+	}
+	after, err := t.final.top.Stat()
+	if err == nil && after.ModTime != before.ModTime {
+		if err = t.final.top.chtimesSelf(before.ModTime); errors.Is(err, fs.ErrPermission) {
+			err = nil
+		}
+	}
+	return err
 }
 
 // RemoveStaged removes what waits in the tree and keeps what undo needs. The tree can
@@ -202,4 +225,20 @@ func (t *Target) RemoveStaged() error {
 		}
 	}
 	return nil
+}
+
+// Now returns the time by the clock of the target's file system, in nanoseconds since
+// 1970 UTC: what it would give a file changed at this moment.
+func (t *Target) Now() (int64, error) {
+	const name = "clock"
+	if err := t.stage.Unlink(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	f, err := t.stage.Create(name, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	f.Close()
+	in, err := t.stage.Lstat(name)
+	return max(in.ChangeTime, in.ModTime), errors.Join(err, t.stage.Unlink(name))
 }

@@ -155,6 +155,33 @@ func (t *Tree) Lstat(path string) (in Info, err error) {
 	return in, err
 }
 
+// WriteSynced creates a file that must not exist and makes its content durable.
+func (t *Tree) WriteSynced(path string, data []byte, mtime int64, perm uint16) error {
+	return t.at(path, true, func(d *Dir, base string) error {
+		f, err := d.Create(base, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		if err == nil {
+			err = f.Chmod(fs.FileMode(perm & MetaPerm))
+		}
+		if err == nil {
+			err = d.Chtimes(base, mtime)
+		}
+		if err == nil {
+			err = f.Sync()
+		}
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err != nil {
+			d.Unlink(base)
+		}
+		return mapWrite(err)
+	})
+}
+
 // Mkdir creates a directory and the missing ones above it; one that is there already is no error.
 func (t *Tree) Mkdir(path string) error {
 	return t.in(path, true, func(*Dir) error { return nil })
@@ -187,6 +214,9 @@ func (t *Tree) Chmod(path string, perm uint16) error {
 
 // Chtimes sets the modification time.
 func (t *Tree) Chtimes(path string, mtime int64) error {
+	if path == "" {
+		return t.top.chtimesSelf(mtime)
+	}
 	return t.at(path, false, func(d *Dir, base string) error { return d.Chtimes(base, mtime) })
 }
 
