@@ -44,7 +44,7 @@ func NewLink(server id.Server, scope id.Scope, card id.CardHash) Link {
 func (l Link) String() string {
 	b := appendServer(nil, l.Server)
 	b = append(append(append(b, l.Scope[:]...), l.Card[:]...), l.Secret[:]...)
-	return linkPrefix + base64.RawURLEncoding.EncodeToString(b)
+	return encodeURI(linkPrefix, b)
 }
 
 // LogValue keeps the secret out of logs.
@@ -79,6 +79,10 @@ func (l Link) Params() Params {
 	}
 }
 
+func encodeURI(prefix string, b []byte) string {
+	return prefix + base64.RawURLEncoding.EncodeToString(b)
+}
+
 // decodeURI takes the prefix and the base64 off. The caller encodes again and compares,
 // which refuses what a lenient decoder would let pass.
 func decodeURI(s, prefix string) ([]byte, bool) {
@@ -93,23 +97,30 @@ func decodeURI(s, prefix string) ([]byte, bool) {
 	return b, err == nil
 }
 
-// appendServer writes peer (32) ‖ port (2) ‖ length of host (1) ‖ host.
+// maxHost is the length in bytes of the longest host; id.ParseServer takes none as long.
+const maxHost = 512
+
+// appendServer writes peer (32) ‖ port (2) ‖ length of host (2) ‖ host.
 func appendServer(b []byte, s id.Server) []byte {
-	if len(s.Host) > 253 {
+	if len(s.Host) > maxHost {
 		panic(fmt.Sprintf("pairing: server host of %d bytes", len(s.Host)))
 	}
 	b = append(b, s.Peer[:]...)
 	b = binary.BigEndian.AppendUint16(b, s.Port)
-	return append(append(b, byte(len(s.Host))), s.Host...)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(s.Host)))
+	return append(b, s.Host...)
 }
 
 // cutServer reads what appendServer wrote, and only addresses that id.ParseServer takes.
 func cutServer(b []byte) (s id.Server, rest []byte, ok bool) {
-	const head = 32 + 2 + 1
-	if len(b) < head || len(b) < head+int(b[head-1]) || b[head-1] > 253 {
+	const head = 32 + 2 + 2
+	if len(b) < head {
 		return s, nil, false
 	}
-	end := head + int(b[head-1])
+	end := head + int(binary.BigEndian.Uint16(b[34:]))
+	if len(b) < end || end > head+maxHost {
+		return s, nil, false
+	}
 	s = id.Server{Peer: id.Peer(b), Port: binary.BigEndian.Uint16(b[32:]), Host: string(b[head:end])}
 	again, err := id.ParseServer(s.String())
 	return s, b[end:], err == nil && again == s && key.CheckPeer(s.Peer) == nil && printable(s.Host)

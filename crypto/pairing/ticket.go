@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -105,7 +104,7 @@ func ParseTicket(s string) (*Ticket, error) {
 // URI returns the ticket with its server as text for a QR code. The ticket is in the
 // fragment only.
 func (t *Ticket) URI(server id.Server) string {
-	return ticketPrefix + base64.RawURLEncoding.EncodeToString(append(appendServer(nil, server), t.t[:]...))
+	return encodeURI(ticketPrefix, append(appendServer(nil, server), t.t[:]...))
 }
 
 // ParseTicketURI reads the one text that URI gives, and nothing else. The error is ErrTicket.
