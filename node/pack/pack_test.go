@@ -146,3 +146,173 @@ func TestAddRefusesWhatDoesNotFit(t *testing.T) {
 		t.Fatalf("after ErrFull the pack holds %v, %v", table, err)
 	}
 }
+
+func TestReadStraightIntoTheTail(t *testing.T) {
+	r, enc, dec, b := newRand(3), compress.NewEncoder(), compress.NewDecoder(), pack.NewBuilder(wire.ClassS)
+	raw, text := randomBytes(r, 20_000), textBytes(r, 50_000)
+	n := copy(b.Tail(), raw)
+	if err := b.Add(rawFrame(raw, 1, 0), b.Tail()[:n]); err != nil {
+		t.Fatal(err)
+	}
+	tail := b.Tail()
+	out, codec := enc.Encode(tail[:0], text)
+	if &out[0] != &tail[0] || codec != compress.Zstd {
+		t.Fatal("the frame is not in the tail")
+	}
+	f := rawFrame(text, 2, 0)
+	f.Codec, f.Size = codec, uint32(len(out))
+	if err := b.Add(f, out); err != nil {
+		t.Fatal(err)
+	}
+	plain, _ := b.Finish()
+	table, err := pack.Parse(plain, wire.ClassS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range [][]byte{raw, text} {
+		if got, err := table.Chunk(dec, nil, plain, i); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("chunk %d: %v", i, err)
+		}
+	}
+}
+
+func TestTwelveThousandExtentsTakeTwoBytesEach(t *testing.T) {
+	r, b := newRand(1), pack.NewBuilder(wire.ClassL)
+	enc, sizes, first := compress.NewEncoder(), 0, item.Ordinal(1000)
+	for range 15 {
+		extents, size := smallFiles(r, first, 900)
+		first += 900
+		for i := range extents {
+			prev := (*pack.Extent)(nil)
+			if i > 0 {
+				prev = &extents[i-1]
+			}
+			n := pack.ExtentSize(prev, extents[i])
+			if n > pack.MaxExtentSize {
+				t.Fatalf("an extent of %d bytes", n)
+			}
+			sizes += n
+		}
+		f, data := frameOf(enc, textBytes(r, size), extents)
+		if len(data) > b.Room(900) || len(data) > b.RoomBytes(900*2) {
+			t.Fatal("no room")
+		}
+		if err := b.Add(f, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, tab := b.Finish()
+	t.Logf("13,500 extents: %d bytes, the table %d", sizes, len(tab))
+	if sizes > 13_500*3 || len(tab) > sizes+15*50 || len(tab) < sizes {
+		t.Errorf("13,500 extents take %d bytes, the table %d", sizes, len(tab))
+	}
+}
+
+func TestSteadyStateAllocatesNothing(t *testing.T) {
+	r, b := newRand(2), pack.NewBuilder(wire.ClassL)
+	extents, size := smallFiles(r, 5, 800)
+	chunk := randomBytes(r, size)
+	f := pack.FrameInfo{Type: pack.Content, Kind: item.File, RawSize: uint32(size), Size: uint32(size), Hash: sha256.Sum256(chunk), Extents: extents}
+	build := func() []byte {
+		b.Reset()
+		for range 4 {
+			if err := b.Add(f, chunk); err != nil {
+				t.Fatal(err)
+			}
+		}
+		plain, _ := b.Finish()
+		return plain
+	}
+	plain := build()
+	var table pack.Table
+	parse := func() {
+		if err := table.ParseInto(plain, wire.ClassL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parse()
+	if n := testing.AllocsPerRun(5, func() { build() }); n > 0 {
+		t.Errorf("building allocates %v times", n)
+	}
+	if n := testing.AllocsPerRun(5, parse); n > 0 {
+		t.Errorf("parsing allocates %v times", n)
+	}
+}
+
+func TestPadme(t *testing.T) {
+	for n, want := range map[uint64]uint64{0: 0, 1: 1, 2: 2, 3: 3, 7: 7, 8: 8, 9: 10, 15: 16, 17: 18, 19: 20, 33: 36, 100: 104, 257: 272, 1000: 1024, 1 << 40: 1 << 40} {
+		if got := pack.Padme(n); got != want {
+			t.Errorf("Padme(%d) = %d, want %d", n, got, want)
+		}
+	}
+	last := uint64(0)
+	for n := uint64(1); n < 100_000; n++ {
+		p := pack.Padme(n)
+		if p < n || p < last || float64(p) > 1.12*float64(n) || pack.Padme(p) != p {
+			t.Fatalf("Padme(%d) = %d", n, p)
+		}
+		last = p
+	}
+}
+
+func BenchmarkBuild(b *testing.B) {
+	r, builder := newRand(2), pack.NewBuilder(wire.ClassL)
+	for name, count := range map[string]int{"large": 1, "small": 900} {
+		extents, size := []pack.Extent{{Ordinal: 9, Offset: 5 << 20, Length: 1 << 20}}, 1<<20
+		if count > 1 {
+			extents, size = smallFiles(r, 5, count)
+		}
+		chunk := randomBytes(r, size)
+		f := pack.FrameInfo{Type: pack.Content, Kind: item.File, RawSize: uint32(size), Size: uint32(size), Hash: sha256.Sum256(chunk), Extents: extents}
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(4 * size))
+			b.ReportAllocs()
+			for b.Loop() {
+				builder.Reset()
+				for range 4 {
+					if err := builder.Add(f, chunk); err != nil {
+						b.Fatal(err)
+					}
+				}
+				builder.Finish()
+			}
+		})
+	}
+}
+
+func BenchmarkParse(b *testing.B) {
+	r, builder := newRand(2), pack.NewBuilder(wire.ClassL)
+	for range 4 {
+		extents, size := smallFiles(r, 5, 900)
+		chunk := randomBytes(r, size)
+		if err := builder.Add(pack.FrameInfo{Type: pack.Content, Kind: item.File, RawSize: uint32(size), Size: uint32(size), Hash: sha256.Sum256(chunk), Extents: extents}, chunk); err != nil {
+			b.Fatal(err)
+		}
+	}
+	plain, _ := builder.Finish()
+	var table pack.Table
+	b.Run("table", func(b *testing.B) {
+		b.SetBytes(int64(len(plain)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := table.ParseInto(plain, wire.ClassL); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("table and chunks", func(b *testing.B) {
+		b.SetBytes(int64(len(plain)))
+		b.ReportAllocs()
+		dec := compress.NewDecoder()
+		for b.Loop() {
+			if err := table.ParseInto(plain, wire.ClassL); err != nil {
+				b.Fatal(err)
+			}
+			for i := range table.Frames {
+				if _, err := table.Chunk(dec, nil, plain, i); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+}
