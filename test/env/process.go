@@ -320,3 +320,13 @@ func (r *Result) WireBytes() (n int64) {
 	}
 	return max(n, r.Outcome().WireBytes)
 }
+
+// Killed counts the runs that a signal ended.
+func Killed(runs []*Result) (n int) {
+	for _, r := range runs {
+		if r.Exit == ExitKilled {
+			n++
+		}
+	}
+	return n
+}
