@@ -146,13 +146,14 @@ const (
 	ReasonNotChosen         // the person left this kind out
 	ReasonTooLong           // name, path or attribute beyond the limits
 	ReasonTime              // the modification time could not be set exactly
+	ReasonRemoved           // it was in an earlier epoch and the person has removed it since: not a loss, and not part of the collection
 )
 
 var reasonText = [...]string{"", "could not be read", "was gone before it could be read", "kept changing while it was read",
 	"is a symbolic link", "is a device, socket or pipe", "was a hard link and is now a file of its own", "had holes, which are now zeros",
 	"has an extended attribute that was not kept", "has permissions that were not kept", "is stored under another name",
 	"did not fit on the target", "could not be written", "did not verify", "has a record that could not be parsed (its bytes are kept)",
-	"was not chosen", "has a name or attribute that is too long", "has a time that could not be set exactly"}
+	"was not chosen", "has a name or attribute that is too long", "has a time that could not be set exactly", "was removed before the last sending"}
 
 // String returns the reason as the end of a sentence whose subject is the item.
 func (r Reason) String() string {

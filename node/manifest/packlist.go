@@ -13,10 +13,11 @@ type PackRef struct {
 	Epoch      uint64        // in which it was sealed; with Index it is the context of the seal
 	Blob       id.Blob       // where it is stored
 	Commitment id.Commitment // of its key: an older attempt under the same index does not open as this one
+	Padding    bool          // a blob of random bytes: a receiver fetches it like the others and drops it (SPEC 3.6)
 }
 
 // A pack list is: varint count, then for each pack varint gap from the index before
-// (the first from −1, 0 for the next), varint Epoch, 16 bytes Blob, 32 bytes Commitment.
+// (the first from −1, 0 for the next), varint Epoch<<1 | Padding, 16 bytes Blob, 32 bytes Commitment.
 const minPackRef = 1 + 1 + id.Size + 32
 
 // AppendPackList appends the encoding of 1 to MaxListPacks packs in ascending order of
@@ -50,7 +51,11 @@ func appendPacks(dst []byte, refs []PackRef) ([]byte, error) {
 			return nil, ErrPack
 		}
 		dst = exact.Append(dst, uint64(p.Index)-next)
-		dst = exact.Append(dst, p.Epoch)
+		epoch := p.Epoch << 1
+		if p.Padding {
+			epoch |= 1
+		}
+		dst = exact.Append(dst, epoch)
 		dst = append(dst, p.Blob[:]...)
 		dst = append(dst, p.Commitment[:]...)
 		next = uint64(p.Index) + 1
@@ -66,7 +71,9 @@ func readPacks(r *exact.Reader, most int) ([]PackRef, error) {
 	refs := slices.Grow([]PackRef(nil), int(count))
 	next := uint64(0)
 	for range count {
-		p := PackRef{Index: uint32(next + r.Max(MaxPacks)), Epoch: r.Max(MaxEpoch - 1)}
+		p := PackRef{Index: uint32(next + r.Max(MaxPacks))}
+		epoch := r.Max(MaxEpoch<<1 - 1)
+		p.Epoch, p.Padding = epoch>>1, epoch&1 != 0
 		r.Fixed(p.Blob[:])
 		r.Fixed(p.Commitment[:])
 		if r.Failed() {

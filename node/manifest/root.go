@@ -37,9 +37,10 @@ type Root struct {
 type Total struct {
 	Kind    item.Kind
 	Items   uint64 // all of them
+	Removed uint64 // of Items, those with item.ReasonRemoved: they are no part of the collection, and in none of the counts below
 	Dirs    uint64 // of Items, the directories
 	Records uint64 // of Items, the records
-	Lost    uint64 // of Items, those with a reason
+	Lost    uint64 // of Items, those with another reason
 	Bytes   uint64 // Size of the files that are not lost
 }
 
@@ -76,12 +77,11 @@ func (r *Root) sum(of func(*Total) uint64) (n uint64) {
 }
 
 // A root is: byte version, 16 bytes session, varint epoch, byte flags, byte class, 32
-// bytes Prev, varint Packs, then counted lists of totals (byte kind and five varints),
+// bytes Prev, varint Packs, then counted lists of totals (byte kind and six varints),
 // manifest packs (as in a pack list) and pages.
 const (
 	rootVersion = 1
 	flagFinal   = 1
-	minTotal    = 1 + 5
 	minPageRef  = 2 + 4
 	maxTotal    = 1 << 60 // bytes of a kind
 )
@@ -104,7 +104,7 @@ func (r *Root) Append(dst []byte) ([]byte, error) {
 	dst = exact.Append(dst, uint64(len(r.Totals)))
 	for _, t := range r.Totals {
 		dst = append(dst, byte(t.Kind))
-		for _, n := range []uint64{t.Items, t.Dirs, t.Records, t.Lost, t.Bytes} {
+		for _, n := range []uint64{t.Items, t.Removed, t.Dirs, t.Records, t.Lost, t.Bytes} {
 			dst = exact.Append(dst, n)
 		}
 	}
@@ -162,7 +162,7 @@ func DecodeRoot(b []byte) (*Root, error) {
 func readTotals(d *exact.Reader, r *Root) bool {
 	for range d.Max(uint64(len(item.Kinds))) {
 		t := Total{Kind: item.Kind(d.Byte())}
-		for _, n := range []*uint64{&t.Items, &t.Dirs, &t.Records, &t.Lost, &t.Bytes} {
+		for _, n := range []*uint64{&t.Items, &t.Removed, &t.Dirs, &t.Records, &t.Lost, &t.Bytes} {
 			*n = d.Max(maxTotal)
 		}
 		r.Totals = append(r.Totals, t)
@@ -205,7 +205,7 @@ func (r *Root) check() error {
 		return fmt.Errorf("%w: no root before it", ErrRoot)
 	}
 	for i, p := range r.ManifestPacks {
-		if p.Epoch > r.Epoch || i > 0 && r.ManifestPacks[i-1].Index >= p.Index {
+		if p.Epoch > r.Epoch || p.Padding || i > 0 && r.ManifestPacks[i-1].Index >= p.Index {
 			return fmt.Errorf("%w: manifest pack %d", ErrPack, p.Index)
 		}
 	}
@@ -216,14 +216,14 @@ func (r *Root) check() error {
 }
 
 func (r *Root) checkTotals() error {
-	for i, t := range r.Totals {
-		if !t.Kind.Valid() || i > 0 && r.Totals[i-1].Kind >= t.Kind || t.Items == 0 || t.Dirs > t.Items || t.Records > t.Items-t.Dirs ||
-			t.Lost > t.Items || t.Items > MaxItems || t.Bytes > maxTotal {
-			return fmt.Errorf("%w: %v", ErrTotals, t.Kind)
-		}
-	}
 	if r.Items() > MaxItems {
 		return ErrLimit
+	}
+	for i, t := range r.Totals {
+		if !t.Kind.Valid() || i > 0 && r.Totals[i-1].Kind >= t.Kind || t.Items == 0 || t.Bytes > maxTotal ||
+			t.Removed > t.Items || t.Dirs > t.Items-t.Removed || t.Records > t.Items-t.Removed-t.Dirs || t.Lost > t.Items-t.Removed {
+			return fmt.Errorf("%w: %v", ErrTotals, t.Kind)
+		}
 	}
 	return nil
 }

@@ -119,16 +119,11 @@ func scramble(n, salt uint64) uint64 {
 // packSet is the set of content packs that the manifest lists.
 type packSet []uint64
 
-// add reports whether the pack is new.
-func (s *packSet) add(index uint32) bool {
-	if s.has(index) {
-		return false
-	}
+func (s *packSet) add(index uint32) {
 	for int(index/64) >= len(*s) {
 		*s = append(*s, 0)
 	}
 	(*s)[index/64] |= 1 << (index % 64)
-	return true
 }
 
 func (s packSet) has(index uint32) bool {

@@ -30,7 +30,8 @@ type Validator struct {
 	salt   uint64
 	totals map[item.Kind]*Total
 
-	packs     packSet
+	packs     packSet // with content; padding is not among them
+	lastPack  int64   // index, −1 before the first
 	blobs     hashSet // hashes of blob names
 	names     hashSet // hashes of paths; the two lowest bits are a nameIs
 	frames    hashSet // what is taken of each frame; see claim
@@ -54,7 +55,8 @@ func NewValidator(root *Root, limits key.Limits) (*Validator, error) {
 	if limits.MaxItems != 0 && root.Items() > limits.MaxItems || limits.MaxBytes != 0 && root.Bytes() > limits.MaxBytes {
 		return nil, fmt.Errorf("%w: %d items of %d bytes are more than this device takes", ErrLimit, root.Items(), root.Bytes())
 	}
-	v := &Validator{root: root, left: validatorMemory, seed: maphash.MakeSeed(), totals: map[item.Kind]*Total{}, container: map[item.Ordinal]int64{}}
+	v := &Validator{root: root, left: validatorMemory, seed: maphash.MakeSeed(), lastPack: -1,
+		totals: map[item.Kind]*Total{}, container: map[item.Ordinal]int64{}}
 	v.salt = maphash.String(v.seed, "frames")
 	v.blobs.left, v.names.left, v.frames.left = &v.left, &v.left, &v.left
 	if err := v.blobs.reserve(int(root.Packs) + len(root.ManifestPacks)); err != nil {
@@ -95,8 +97,12 @@ func (v *Validator) Packs(refs []PackRef) error {
 	}
 	for i := range refs {
 		p := &refs[i]
-		if p.Epoch == 0 || p.Epoch > v.root.Epoch || !v.packs.add(p.Index) {
+		if p.Epoch == 0 || p.Epoch > v.root.Epoch || int64(p.Index) <= v.lastPack {
 			return fmt.Errorf("%w: pack %d", ErrPack, p.Index)
+		}
+		v.lastPack = int64(p.Index)
+		if !p.Padding {
+			v.packs.add(p.Index)
 		}
 		if err := v.blob(p); err != nil {
 			return err
@@ -136,14 +142,19 @@ func (v *Validator) Page(p *Page) error {
 		if err := v.item(it); err != nil {
 			return at(it.Ordinal, err)
 		}
-		total.add(it)
+		total.Add(it)
 	}
 	v.lastDir = strings.Clone(v.lastDir) // lets go of the page's text
 	return nil
 }
 
-func (t *Total) add(it *item.Item) {
+// Add counts an item.
+func (t *Total) Add(it *item.Item) {
 	t.Items++
+	if it.Lost == item.ReasonRemoved {
+		t.Removed++
+		return
+	}
 	switch it.Form {
 	case item.FormDir:
 		t.Dirs++
@@ -171,6 +182,9 @@ func (v *Validator) Finish() error {
 }
 
 func (v *Validator) item(it *item.Item) error {
+	if it.Lost == item.ReasonRemoved {
+		return nil // a tombstone: its path is free, and a record in it that is none has no container
+	}
 	if it.Form == item.FormRecord {
 		return v.record(it)
 	}

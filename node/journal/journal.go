@@ -1,0 +1,228 @@
+// Package journal is a device's durable memory of one transfer: a small Pebble store
+// that holds keys, options, scan pages, pack records, plan pages and undo records.
+// It promises that what Commit returned nil for is there after a crash, and that a
+// batch is there whole or not at all. It knows no meaning of what it stores; node and
+// node/transfer own the keys (docs/ARCHITECTURE.md, "The journals").
+//
+// Secret values are sealed under the device's journal key, so that a copy of the
+// journal directory alone gives none of them away.
+package journal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/decant-dev/decant/crypto/label"
+	"github.com/decant-dev/decant/crypto/seal"
+)
+
+// ErrNotFound is returned by Get for a key that is not there.
+var ErrNotFound = errors.New("not in the journal")
+
+// Journal is one transfer's store. All methods may be used concurrently.
+type Journal struct {
+	db  *pebble.DB
+	key seal.Key
+}
+
+// Open opens or creates the journal in dir on the file system fs (vfs.Default on a device).
+func Open(dir string, fs vfs.FS, key seal.Key) (*Journal, error) {
+	cache := pebble.NewCache(4 << 20)
+	defer cache.Unref()
+	db, err := pebble.Open(dir, &pebble.Options{
+		FS: fs, Cache: cache, MemTableSize: 8 << 20, MemTableStopWritesThreshold: 3, MaxOpenFiles: 64,
+		FormatMajorVersion: pebble.FormatValueSeparation, Logger: silent{},
+		// A crashed sync must never be retried: stop, and let the next run recover.
+	})
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	return &Journal{db: db, key: key}, nil
+}
+
+type silent struct{}
+
+func (silent) Infof(string, ...any)  {}
+func (silent) Errorf(string, ...any) {}
+func (silent) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf("journal: "+format, args...))
+}
+
+// Close releases the store.
+func (j *Journal) Close() error { return j.db.Close() }
+
+// Get returns a copy of the value of k, or ErrNotFound.
+func (j *Journal) Get(k []byte) ([]byte, error) {
+	v, closer, err := j.db.Get(k)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, fmt.Errorf("%q: %w", k, ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	defer closer.Close()
+	return bytes.Clone(v), nil
+}
+
+// GetSecret returns the value that PutSecret stored under k.
+func (j *Journal) GetSecret(k []byte) ([]byte, error) {
+	v, err := j.Get(k)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := seal.Open(nil, &j.key, label.LV(label.Journal, k), v)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %q was sealed under another key: %w", k, err)
+	}
+	return plain, nil
+}
+
+// GetJSON decodes the value of k into v.
+func (j *Journal) GetJSON(k []byte, v any) error {
+	b, err := j.Get(k)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("journal: %q: %w", k, err)
+	}
+	return nil
+}
+
+// GetSecretJSON decodes the secret value of k into v.
+func (j *Journal) GetSecretJSON(k []byte, v any) error {
+	b, err := j.GetSecret(k)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
+
+// Has reports whether k is there.
+func (j *Journal) Has(k []byte) (bool, error) {
+	_, closer, err := j.db.Get(k)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("journal: %w", err)
+	}
+	return true, closer.Close()
+}
+
+// Each calls fn for every key that begins with prefix, in order, until fn returns an
+// error. Key and value are valid during the call only.
+func (j *Journal) Each(prefix []byte, fn func(k, v []byte) error) error {
+	return j.EachFrom(prefix, prefix, fn)
+}
+
+// EachFrom is Each from the first key that is not below start.
+func (j *Journal) EachFrom(prefix, start []byte, fn func(k, v []byte) error) error {
+	it, err := j.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: upperBound(prefix)})
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	for it.First(); it.Valid(); it.Next() {
+		if err := fn(it.Key(), it.Value()); err != nil {
+			it.Close()
+			return err
+		}
+	}
+	return errors.Join(it.Error(), it.Close())
+}
+
+// upperBound returns the first key above every key that begins with prefix, nil if there is none.
+func upperBound(prefix []byte) []byte {
+	end := bytes.Clone(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// Note stores one record without waiting for the disk: a crash of the process keeps
+// it, a crash of the machine may lose it. Only for records whose loss costs nothing
+// but doing the same work again (packs staged on the receiver).
+func (j *Journal) Note(k, v []byte) error {
+	if err := j.db.Set(k, v, pebble.NoSync); err != nil { // allowed by TestR4: see above
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
+}
+
+// Batch collects writes that become durable together. It belongs to one goroutine.
+type Batch struct {
+	j   *Journal
+	b   *pebble.Batch
+	err error
+}
+
+// Batch starts an empty batch.
+func (j *Journal) Batch() *Batch { return &Batch{j: j, b: j.db.NewBatch()} }
+
+// Put sets k to v; both are copied.
+func (b *Batch) Put(k, v []byte) *Batch {
+	if b.err == nil {
+		b.err = b.b.Set(k, v, nil)
+	}
+	return b
+}
+
+// PutJSON sets k to v's JSON form.
+func (b *Batch) PutJSON(k []byte, v any) *Batch {
+	p, err := json.Marshal(v)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	return b.Put(k, p)
+}
+
+// PutSecret sets k to v, sealed.
+func (b *Batch) PutSecret(k, v []byte) *Batch {
+	return b.Put(k, seal.Seal(nil, &b.j.key, label.LV(label.Journal, k), v))
+}
+
+// PutSecretJSON sets k to v's JSON form, sealed.
+func (b *Batch) PutSecretJSON(k []byte, v any) *Batch {
+	p, err := json.Marshal(v)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	return b.PutSecret(k, p)
+}
+
+// Delete removes k.
+func (b *Batch) Delete(k []byte) *Batch {
+	if b.err == nil {
+		b.err = b.b.Delete(k, nil)
+	}
+	return b
+}
+
+// DeletePrefix removes every key that begins with prefix.
+func (b *Batch) DeletePrefix(prefix []byte) *Batch {
+	if b.err == nil {
+		b.err = b.b.DeleteRange(prefix, upperBound(prefix), nil)
+	}
+	return b
+}
+
+// Commit makes the batch durable. After an error nothing may be assumed of it but
+// that it is there whole or not at all; the batch can't be used again.
+func (b *Batch) Commit() error {
+	defer b.b.Close()
+	if b.err != nil {
+		return fmt.Errorf("journal: %w", b.err)
+	}
+	if err := b.b.Commit(pebble.Sync); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,317 @@
+package transfer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/decant-dev/decant/crypto/seal"
+	"github.com/decant-dev/decant/kill"
+	"github.com/decant-dev/decant/node/compress"
+	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/journal"
+	"github.com/decant-dev/decant/node/manifest"
+	"github.com/decant-dev/decant/node/pack"
+	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/wire"
+)
+
+// ErrIntegrity is returned when a pack or page is not what the sender sealed at its place.
+var ErrIntegrity = errors.New("what arrived does not verify")
+
+// Sink takes content as it arrives, in any order, the same content perhaps twice. It
+// is called by several goroutines at once; data is valid during the call only.
+type Sink interface {
+	// Write takes a run of an item's bytes. complete is true for the call that completed the item.
+	Write(o item.Ordinal, revision uint32, offset int64, data []byte) (complete bool, err error)
+	// Sync makes everything durable that was written before the call.
+	Sync() error
+}
+
+// DownloadConfig says what is fetched, from where and to where. All fields but Progress are required.
+type DownloadConfig struct {
+	Journal *journal.Journal
+	Store   BlobStore
+	Keys    *seal.Keys
+	Session id.Session
+	Class   wire.Class
+	Sink    Sink
+	Streams int // packs under way at once, 0: twice the number of processors, at most 4
+
+	// Progress is called with running sums (items and bytes of the whole transfer, wire of this run), one call at a time.
+	Progress func(items, bytes, wire int64)
+}
+
+// Downloader fetches a session's packs and stages what they hold. Each stream gets a
+// pack, opens it, and hands its chunks to the sink as they are decoded; nothing is
+// stored sealed, and no byte passes from one goroutine to another.
+//
+// A pack that is staged is noted in the journal at once without a sync, and at every
+// checkpoint (checkpointBytes) with the target synced first. After a crash of the
+// process all notes count, after one of the machine (another boot ID) those of the last checkpoint.
+type Downloader struct {
+	cfg  DownloadConfig
+	boot [16]byte
+
+	mu          sync.Mutex // guards what follows
+	staged      map[uint32]id.Commitment
+	items, done int64
+	since       map[uint32]stagedNote // packs staged since the last checkpoint
+	bad         int
+	failure     error
+
+	wire atomic.Int64
+}
+
+const checkpointBytes = 1 << 30
+
+// Keys of the receiver's journal.
+var (
+	stagedPrefix  = []byte{'g'} // + index: stagedNote, believed while the machine runs
+	durablePrefix = []byte{'G'} // + index: stagedNote, written at a checkpoint
+)
+
+func noteKey(prefix []byte, index uint32) []byte {
+	return binary.BigEndian.AppendUint32(prefix[:1:1], index)
+}
+
+// stagedNote is what is noted of a pack: what it was, when, and what it held.
+type stagedNote struct {
+	commitment   id.Commitment
+	boot         [16]byte
+	items, bytes int64
+}
+
+func (n *stagedNote) append(dst []byte) []byte {
+	dst = append(append(dst, n.commitment[:]...), n.boot[:]...)
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, uint64(n.items)), uint64(n.bytes))
+}
+
+const noteSize = 32 + 16 + 8 + 8
+
+func parseNote(b []byte) (n stagedNote, ok bool) {
+	if len(b) != noteSize {
+		return n, false
+	}
+	copy(n.commitment[:], b)
+	copy(n.boot[:], b[32:])
+	n.items, n.bytes = int64(binary.BigEndian.Uint64(b[48:])), int64(binary.BigEndian.Uint64(b[56:]))
+	return n, true
+}
+
+// bootID tells one run of the machine from the next; zero where that is not known,
+// and then no unsynced note is believed.
+func bootID() (b [16]byte) {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err == nil && len(text) >= 36 {
+		copy(b[:], text[:8])
+		copy(b[8:], text[28:36])
+	}
+	return b
+}
+
+// NewDownloader reads from the journal which packs are staged already.
+func NewDownloader(cfg DownloadConfig) (*Downloader, error) {
+	if cfg.Streams == 0 {
+		cfg.Streams = min(2*runtime.NumCPU(), 4)
+	}
+	d := &Downloader{cfg: cfg, boot: bootID(), staged: map[uint32]id.Commitment{}, since: map[uint32]stagedNote{}}
+	for _, prefix := range [][]byte{durablePrefix, stagedPrefix} {
+		err := cfg.Journal.Each(prefix, func(k, v []byte) error {
+			n, ok := parseNote(v)
+			if !ok || len(k) != 5 {
+				return errors.New("journal: a staged pack's note is damaged")
+			}
+			if k[0] == durablePrefix[0] || n.boot == d.boot && d.boot != [16]byte{} {
+				d.noted(binary.BigEndian.Uint32(k[1:]), &n)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+func (d *Downloader) noted(index uint32, n *stagedNote) {
+	if _, ok := d.staged[index]; ok {
+		return
+	}
+	d.staged[index] = n.commitment
+	d.items += n.items
+	d.done += n.bytes
+}
+
+// Staged reports whether the pack is staged already.
+func (d *Downloader) Staged(r *manifest.PackRef) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, ok := d.staged[r.Index]
+	return ok && c == r.Commitment
+}
+
+// WireBytes returns the bytes of blobs fetched by this Downloader.
+func (d *Downloader) WireBytes() int64 { return d.wire.Load() }
+
+// Fetch stages the packs that arrive on refs until it is closed, several at once.
+// Packs that are staged already are passed over. A pack that does not verify does not keep the others from
+// being staged; the error is then ErrIntegrity at the end. Nothing of such a pack reaches the sink
+// beyond chunks that verify by themselves.
+func (d *Downloader) Fetch(ctx context.Context, refs <-chan manifest.PackRef) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for range d.cfg.Streams {
+		g.Go(func() error {
+			s := &stream{d: d, dec: compress.NewDecoder()}
+			for {
+				select {
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				case ref, ok := <-refs:
+					if !ok {
+						return nil
+					}
+					if err := s.pack(ctx, &ref); err != nil {
+						return err
+					}
+				}
+			}
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.bad > 0 {
+		return fmt.Errorf("%w: %d packs", ErrIntegrity, d.bad)
+	}
+	return nil
+}
+
+// stream is the memory of one goroutine of Fetch.
+type stream struct {
+	d     *Downloader
+	dec   *compress.Decoder
+	blob  []byte
+	plain []byte
+	chunk []byte
+	table pack.Table
+}
+
+func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
+	d := s.d
+	if d.Staged(ref) {
+		return nil
+	}
+	if s.blob, err = d.cfg.Store.Get(ctx, ref.Blob, s.blob[:0]); err != nil {
+		if errors.Is(err, wire.NotFound) {
+			return d.broken(ref, err)
+		}
+		return fmt.Errorf("get pack: %w", err)
+	}
+	d.wire.Add(int64(len(s.blob)))
+	note := stagedNote{commitment: ref.Commitment, boot: d.boot}
+	if !ref.Padding {
+		context := manifest.PackContext(d.cfg.Session, ref.Epoch, ref.Index)
+		if s.plain, err = seal.OpenWith(s.plain[:0], &d.cfg.Keys.Pack, context, s.blob, ref.Commitment); err != nil {
+			return d.broken(ref, err)
+		}
+		if err := s.table.ParseInto(s.plain, d.cfg.Class); err != nil {
+			return d.broken(ref, err)
+		}
+		if err := s.stage(&note); err != nil {
+			if errors.Is(err, ErrIntegrity) {
+				return d.broken(ref, err)
+			}
+			return err
+		}
+	}
+	kill.Point(kill.ReceiverStaged)
+	return d.note(ref, &note)
+}
+
+// stage hands the pack's chunks to the sink.
+func (s *stream) stage(note *stagedNote) error {
+	for i := range s.table.Frames {
+		f := &s.table.Frames[i]
+		if f.Type != pack.Content {
+			return fmt.Errorf("%w: page among content", ErrIntegrity)
+		}
+		chunk, err := s.table.Chunk(s.dec, s.chunk, s.plain, i)
+		if err != nil {
+			return fmt.Errorf("%w: %v", ErrIntegrity, err)
+		}
+		if f.Codec != compress.Raw {
+			s.chunk = chunk
+		}
+		for _, e := range f.Extents {
+			complete, err := s.d.cfg.Sink.Write(e.Ordinal, e.Revision, e.Offset, chunk[:e.Length])
+			if err != nil {
+				return err
+			}
+			if complete {
+				note.items++
+			}
+			note.bytes += int64(e.Length)
+			chunk = chunk[e.Length:]
+		}
+	}
+	return nil
+}
+
+// broken counts a pack that does not verify. The words of the reason stay here.
+func (d *Downloader) broken(ref *manifest.PackRef, err error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.bad++
+	d.failure = errors.Join(d.failure, fmt.Errorf("pack %d: %w", ref.Index, err))
+	return nil
+}
+
+// note records a staged pack, and everything staged so far at a checkpoint.
+func (d *Downloader) note(ref *manifest.PackRef, n *stagedNote) error {
+	if err := d.cfg.Journal.Note(noteKey(stagedPrefix, ref.Index), n.append(nil)); err != nil {
+		return err
+	}
+	kill.Point(kill.ReceiverNoted)
+	d.mu.Lock()
+	d.noted(ref.Index, n)
+	items, done := d.items, d.done
+	d.since[ref.Index] = *n
+	due := len(d.since)*d.cfg.Class.BlobSize() >= checkpointBytes
+	if d.cfg.Progress != nil {
+		d.cfg.Progress(items, done, d.wire.Load())
+	}
+	d.mu.Unlock()
+	if due {
+		return d.Checkpoint()
+	}
+	return nil
+}
+
+// Checkpoint syncs the target and then makes durable that what was staged before is staged.
+func (d *Downloader) Checkpoint() error {
+	d.mu.Lock()
+	since := d.since
+	d.since = map[uint32]stagedNote{}
+	d.mu.Unlock()
+	if len(since) == 0 {
+		return nil
+	}
+	if err := d.cfg.Sink.Sync(); err != nil {
+		return err
+	}
+	b := d.cfg.Journal.Batch()
+	for index, n := range since {
+		b.Put(noteKey(durablePrefix, index), n.append(nil))
+	}
+	return b.Commit()
+}

@@ -1,0 +1,294 @@
+package transfer
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/decant-dev/decant/crypto/seal"
+	"github.com/decant-dev/decant/kill"
+	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/journal"
+	"github.com/decant-dev/decant/node/manifest"
+	"github.com/decant-dev/decant/node/pack"
+	"github.com/decant-dev/decant/node/source"
+	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/wire"
+)
+
+// UploadConfig says what is uploaded, from where and to where. All fields but the
+// callbacks are required.
+type UploadConfig struct {
+	Source  source.Source
+	Journal *journal.Journal
+	Store   BlobStore
+	Keys    *seal.Keys
+	Session id.Session
+	Class   wire.Class
+	Workers int // goroutines that read and seal; 0: the number of processors, at most 4
+	Streams int // packs being put at once; 0: 4
+
+	// Durable is called after each pack of content is durable and in the journal, one call at a time.
+	Durable func(context.Context, manifest.PackRef) error
+	// Progress is called with running sums since the start of the epoch (items, bytes) and of the run (wire, read), one call at a time.
+	Progress func(items, bytes, wire, read int64)
+	// Loss is called for each item that can't be read, and each attribute that can't be kept, from any goroutine.
+	Loss func(item.Loss)
+}
+
+// Uploader puts one session's packs into a store. The stages of Content, in order:
+//
+//	feeder   hands out work: runs of small files, pieces of large ones
+//	readers  read, hash, compress and lay chunks into a pack each, and seal it when it is full
+//	streams  put sealed packs, then note each in the journal before they take the next
+//
+// A reader waits when all streams are busy; nothing else is queued. Memory is bounded by
+// (Workers × 3 + Streams) packs. What is durable is counted by completion, fed by the streams.
+type Uploader struct {
+	cfg UploadConfig
+
+	mu   sync.Mutex // guards next and free
+	next uint32     // lowest pack index that was never used
+	free []uint32   // indices below next that no durable pack has
+
+	nextManifest uint32 // lowest index above those of durable manifest packs; used by Manifest only
+
+	count atomic.Int64 // packs of the session that are durable
+	wire  atomic.Int64
+	read  atomic.Int64
+	bufs  sync.Pool
+}
+
+// NewUploader reads from the journal which packs are durable already.
+func NewUploader(cfg UploadConfig) (*Uploader, error) {
+	if cfg.Workers == 0 {
+		cfg.Workers = min(runtime.NumCPU(), 4)
+	}
+	if cfg.Streams == 0 {
+		cfg.Streams = 4
+	}
+	u := &Uploader{cfg: cfg}
+	u.bufs.New = func() any { b := make([]byte, 0, cfg.Class.BlobSize()); return &b }
+	err := cfg.Journal.Each(packPrefix, func(_, v []byte) error {
+		rec, err := decodeRecord(v)
+		if err != nil {
+			return err
+		}
+		for ; u.next < rec.Ref.Index; u.next++ {
+			u.free = append(u.free, u.next)
+		}
+		u.next = rec.Ref.Index + 1
+		u.count.Add(1)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, cfg.Journal.Each(manifestPrefix, func(k, _ []byte) error {
+		u.nextManifest = binary.BigEndian.Uint32(k[1:]) + 1
+		u.count.Add(1)
+		return nil
+	})
+}
+
+// Packs returns the number of the session's packs that are durable, padding included.
+func (u *Uploader) Packs() int64 { return u.count.Load() }
+
+// WireBytes returns the bytes of blobs put by this Uploader.
+func (u *Uploader) WireBytes() int64 { return u.wire.Load() }
+
+// BytesRead returns the bytes of content read by this Uploader.
+func (u *Uploader) BytesRead() int64 { return u.read.Load() }
+
+func (u *Uploader) takeIndex() uint32 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if n := len(u.free); n > 0 {
+		i := u.free[n-1]
+		u.free = u.free[:n-1]
+		return i
+	}
+	u.next++
+	return u.next - 1
+}
+
+// sealed is a pack on its way from a reader to a stream.
+type sealed struct {
+	blob *[]byte
+	rec  *record
+}
+
+// upload is the content of one epoch under way.
+type upload struct {
+	*Uploader
+	cfg   UploadConfig
+	epoch uint64
+	c     *completion
+	feed  *feeder
+	puts  chan sealed
+
+	notes sync.Mutex // one Durable and Progress call at a time; guards table
+	table pack.Table
+}
+
+// Content reads and puts everything that the epoch's scan pages want and that is not
+// durable yet. It returns nil when every item is durable or lost; after an error it can
+// be called again, in this process or another.
+func (u *Uploader) Content(ctx context.Context, epoch uint64) error {
+	c, err := loadCompletion(u.cfg.Journal, epoch)
+	if err != nil {
+		return err
+	}
+	up := &upload{Uploader: u, cfg: u.cfg, epoch: epoch, c: c, feed: newFeeder(c, cutFor(u.cfg.Class)), puts: make(chan sealed)}
+	up.progress()
+	g, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, up.feed.wake)
+	defer stop()
+	readers, readersCtx := errgroup.WithContext(ctx)
+	for range u.cfg.Workers {
+		readers.Go(func() error { return newReader(up).run(readersCtx) })
+	}
+	stopReaders := context.AfterFunc(readersCtx, up.feed.wake)
+	defer stopReaders()
+	g.Go(func() error {
+		defer close(up.puts)
+		return readers.Wait()
+	})
+	for range u.cfg.Streams {
+		g.Go(func() error {
+			for s := range up.puts {
+				if err := up.put(ctx, s); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if !c.finished() {
+		return errors.New("transfer: items are neither durable nor lost") // a bug, and better said than sent
+	}
+	return nil
+}
+
+// seal seals a pack's plaintext under a new index and gives it to a stream.
+func (u *upload) seal(ctx context.Context, plain []byte, rec *record) error {
+	s := u.sealPack(plain, u.takeIndex(), u.epoch, rec)
+	select {
+	case u.puts <- s:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// sealPack seals a pack at its place in the session. Every attempt has a fresh salt and a fresh name.
+func (u *Uploader) sealPack(plain []byte, index uint32, epoch uint64, rec *record) sealed {
+	buf := u.bufs.Get().(*[]byte)
+	key, context := &u.cfg.Keys.Pack, manifest.PackContext(u.cfg.Session, epoch, index)
+	switch rec.Purpose {
+	case manifestPack:
+		key, context = &u.cfg.Keys.Manifest, manifest.ManifestPackContext(u.cfg.Session, epoch, index)
+	case paddingPack:
+		k := seal.NewKey() // which nobody has
+		key = &k
+	}
+	*buf = seal.Seal((*buf)[:0], key, context, plain)
+	rec.Ref = manifest.PackRef{Index: index, Epoch: epoch, Blob: id.NewBlob(), Padding: rec.Purpose == paddingPack}
+	rec.Ref.Commitment, _ = seal.CommitmentOf(*buf)
+	return sealed{buf, rec}
+}
+
+// store puts a sealed pack and, once it is durable, notes it in the journal.
+func (u *Uploader) store(ctx context.Context, s sealed) error {
+	defer u.bufs.Put(s.blob)
+	if err := u.cfg.Store.Put(ctx, s.rec.Ref.Blob, *s.blob); err != nil {
+		return fmt.Errorf("put pack: %w", err)
+	}
+	kill.Point(kill.SenderPackPut)
+	if err := u.cfg.Journal.Batch().Put(s.rec.key(), s.rec.append(nil)).Commit(); err != nil {
+		return err
+	}
+	kill.Point(kill.SenderPackNoted)
+	u.count.Add(1)
+	u.wire.Add(int64(len(*s.blob)))
+	return nil
+}
+
+// put is what a stream does with one pack of content.
+func (u *upload) put(ctx context.Context, s sealed) error {
+	if err := u.store(ctx, s); err != nil {
+		return err
+	}
+	u.notes.Lock()
+	defer u.notes.Unlock()
+	if err := u.c.durable(s.rec, &u.table); err != nil {
+		return err
+	}
+	u.report()
+	if u.cfg.Durable != nil {
+		return u.cfg.Durable(ctx, s.rec.Ref)
+	}
+	return nil
+}
+
+func (u *upload) progress() {
+	u.notes.Lock()
+	defer u.notes.Unlock()
+	u.report()
+}
+
+// report is called with notes held.
+func (u *upload) report() {
+	if u.cfg.Progress == nil {
+		return
+	}
+	u.c.mu.Lock()
+	items, bytes := u.c.itemsDone, u.c.bytesDone
+	u.c.mu.Unlock()
+	u.cfg.Progress(items, bytes, u.wire.Load(), u.read.Load())
+}
+
+func (u *upload) lose(p *openPage, i int, why item.Reason) error {
+	it := &p.Items[i]
+	if u.cfg.Loss != nil {
+		u.cfg.Loss(item.Loss{Ordinal: it.Ordinal, Kind: it.Kind, Path: it.Path, Reason: why})
+	}
+	return u.c.lose(p, i, why)
+}
+
+func (u *upload) emptied(up *update) error { return u.c.emptied(up) }
+
+// xattrs reads a file's extended attributes and reports those that can't be kept.
+func (u *upload) xattrs(it *item.Item, f source.File) []item.XAttr {
+	kept, dropped, err := f.XAttrs()
+	if err != nil {
+		dropped = append(dropped, "")
+	}
+	for _, name := range dropped {
+		if u.cfg.Loss != nil {
+			u.cfg.Loss(item.Loss{Ordinal: it.Ordinal, Kind: it.Kind, Path: it.Path, Reason: item.ReasonXAttr, Detail: name})
+		}
+	}
+	return kept
+}
+
+// Refs returns the references of the session's durable packs of content and padding,
+// in the order of their indices.
+func Refs(j *journal.Journal) ([]manifest.PackRef, error) {
+	var refs []manifest.PackRef
+	err := j.Each(packPrefix, func(_, v []byte) error {
+		rec, err := decodeRecord(v)
+		refs = append(refs, rec.Ref)
+		return err
+	})
+	return refs, err
+}
