@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"strings"
 	"sync"
+
+	"github.com/decant-dev/decant/node/source"
 )
 
 // maxCached is how many directory handles stay open beside those in use: enough for
@@ -49,6 +51,9 @@ func (f *Folder) get(path string) (*cached, error) {
 		}
 		return c.add(path, &cached{dir: r.dir, static: true}), nil
 	}
+	if leaves(path[i+1:]) {
+		return nil, source.ErrPath
+	}
 	parent, err := f.get(path[:i])
 	if err != nil {
 		return nil, err
@@ -60,6 +65,10 @@ func (f *Folder) get(path string) (*cached, error) {
 	}
 	return c.add(path, &cached{dir: d}), nil
 }
+
+// leaves reports whether a name does not name an entry of its directory. A scan emits
+// none of these; a caller that joined a path badly must not leave the tree by one.
+func leaves(name string) bool { return name == "" || name == "." || name == ".." }
 
 // openRaw opens a name as it stands in an item, or what it stands for if it is escaped.
 func openRaw[T any](name string, open func(string) (T, error)) (T, error) {

@@ -72,7 +72,7 @@ func openRoot(p string) (root, error) {
 	if name == string(filepath.Separator) || strings.HasSuffix(name, ":") {
 		name = "root" // the root of a file system has no name of its own
 	}
-	r := root{name: escape(name), raw: filepath.Base(real), file: !fi.IsDir()}
+	r := root{name: escape(name, true), raw: filepath.Base(real), file: !fi.IsDir()}
 	if len(r.name) > maxComponent {
 		return root{}, &fs.PathError{Op: "open", Path: p, Err: errors.New("name too long")}
 	}

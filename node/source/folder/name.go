@@ -8,16 +8,27 @@ import (
 
 const maxComponent = item.MaxComponent
 
-// portable reports whether a name may stand in a manifest as it is. What may not is
-// rejected there, because no honest name of this shape is worth the harm a hostile one
-// can do: control characters (which terminals obey), backslashes and drive prefixes
-// (which are paths elsewhere), and a lone tilde.
-func portable(name string) bool {
-	if len(name) >= 2 && name[1] == ':' && isLetter(name[0]) || name == "~" {
+// portable reports whether a name may stand in a manifest as it is (manifest.CheckPath;
+// a test compares the two): not one with control characters, which terminals obey; nor one
+// that elsewhere would be a way out of a directory; nor, at the top, one that would be a
+// drive or somebody's home.
+func portable(name string, top bool) bool {
+	if top && (len(name) >= 2 && name[1] == ':' && isLetter(name[0]) || name[0] == '\\' || name[0] == '~' && (len(name) == 1 || name[1] == '\\')) {
 		return false
 	}
+	suspicious := false
 	for i := range len(name) {
-		if c := name[i]; c < 0x20 || c == 0x7f || c == '\\' {
+		c := name[i]
+		if c < 0x20 || c == 0x7f {
+			return false
+		}
+		suspicious = suspicious || c == '\\' || c == '%'
+	}
+	if !suspicious {
+		return true // "." and ".." don't come out of a directory
+	}
+	for part := range strings.SplitSeq(name, `\`) {
+		if dots := strings.NewReplacer("%2e", ".", "%2E", ".").Replace(part); dots == "." || dots == ".." {
 			return false
 		}
 	}
@@ -27,16 +38,17 @@ func portable(name string) bool {
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
 // escape returns the name under which a file is moved: its own, or if that is not
-// portable, one in which the bytes at fault, and '%', are written as %XX.
-func escape(name string) string {
-	if portable(name) {
+// portable, one in which control characters, backslashes, '%', and at the top the colon
+// of a drive and a tilde in front, are written as %XX.
+func escape(name string, top bool) string {
+	if portable(name, top) {
 		return name
 	}
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(name) {
 		c := name[i]
-		if c < 0x20 || c == 0x7f || c == '\\' || c == '%' || c == ':' && i == 1 || name == "~" {
+		if c < 0x20 || c == 0x7f || c == '\\' || c == '%' || top && (i == 1 && c == ':' || i == 0 && c == '~') {
 			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
 		} else {
 			b.WriteByte(c)
@@ -45,7 +57,8 @@ func escape(name string) string {
 	return b.String()
 }
 
-// unescape returns the name that escape turned into this one, and whether there is one.
+// unescape returns the name that escape turned into this one below the top, and whether
+// there is one.
 func unescape(name string) (string, bool) {
 	if strings.IndexByte(name, '%') < 0 {
 		return "", false
@@ -67,7 +80,7 @@ func unescape(name string) (string, bool) {
 		i += 2
 	}
 	raw := b.String()
-	return raw, !portable(raw) && escape(raw) == name && strings.IndexByte(raw, '/') < 0 && strings.IndexByte(raw, 0) < 0
+	return raw, strings.IndexByte(raw, 0) < 0 && !portable(raw, false) && escape(raw, false) == name
 }
 
 func unhex(c byte) int { return strings.IndexByte("0123456789ABCDEF", c) }

@@ -38,8 +38,7 @@ func (f *Folder) openAny(path string) (handle, error) {
 		}
 		return r.dir.open(r.raw)
 	}
-	switch path[i+1:] {
-	case "", ".", "..": // never emitted; a caller that joined a path badly must not leave the tree
+	if leaves(path[i+1:]) {
 		return handle{}, source.ErrPath
 	}
 	d, err := f.get(path[:i])

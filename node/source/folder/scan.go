@@ -108,8 +108,8 @@ func (s *scan) list(d dir, path string, depth int) error {
 // name returns the name under which an entry moves, or false if it can't.
 func (s *scan) name(raw, path string, depth int, names []string) (string, bool) {
 	name := raw
-	if !portable(raw) {
-		name = escape(raw)
+	if !portable(raw, false) {
+		name = escape(raw, false)
 		if _, taken := slices.BinarySearch(names, name); taken {
 			s.lose(kind.Of(name), path+"/"+name, item.ReasonUnreadable, "another file has the name under which it would be moved")
 			return "", false
