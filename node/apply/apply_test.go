@@ -27,6 +27,9 @@ func TestApply(t *testing.T) {
 		"closed/inner/f": "closed", "empty.txt": "", "top.txt": "top", "link (2)/f": "beside the link", "elsewhere/f": "never touched",
 		"broken (2).vcf": "BEGIN:VCARD\r\nFN:No end\r\n",
 	} {
+		if path == "closed/inner/f" && os.Getuid() != 0 {
+			continue
+		}
 		if got := w.content(path); got != want {
 			t.Errorf("%s holds %q, want %q", path, got, want)
 		}
@@ -43,7 +46,9 @@ func TestApply(t *testing.T) {
 	w.checkMeta("photos", 0o755)
 	w.checkMeta("photos/trip", 0o750)
 	w.checkMeta("closed", 0o500)
-	w.checkMeta("closed/inner", 0)
+	if os.Getuid() == 0 {
+		w.checkMeta("closed/inner", 0)
+	}
 	w.checkMeta("empty", 0o711)
 
 	counts := map[string][7]int64{}
@@ -95,6 +100,10 @@ func TestApplyTwice(t *testing.T) {
 
 	v := newWorld(t, t.TempDir())
 	v.items, v.data = w.items, w.data
+	if os.Getuid() != 0 { // nobody else can look into a directory that is closed to him
+		check(t, os.Chmod(filepath.Join(w.dir, "target/closed/inner"), 0o700))
+		before = w.tree(true)
+	}
 	check(t, os.Remove(filepath.Join(v.dir, "target")))
 	check(t, os.Rename(filepath.Join(w.dir, "target"), filepath.Join(v.dir, "target")))
 	v.stage()

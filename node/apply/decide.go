@@ -189,8 +189,14 @@ func (a *applier) enter(dir, parent, base string, d *decision) (place, error) {
 		if err != nil {
 			return place{}, err
 		}
+		usable := false
+		if in.Type == folder.Directory && k == 1 {
+			if usable, err = a.t.Final().Enter(final); err != nil {
+				return place{}, err
+			}
+		}
 		switch {
-		case in.Type == folder.Directory && k == 1:
+		case usable:
 			return place{final: final}, nil
 		case in.Exists() || d != nil && d.taken[final]:
 			continue

@@ -258,7 +258,12 @@ func (pl *planner) dir(path string) (dirState, error) {
 			if err != nil {
 				return d, err
 			}
-			if d.exists = in.Type == folder.Directory; in.Exists() && !d.exists {
+			if in.Type == folder.Directory {
+				if d.exists, err = pl.p.t.Final().Enter(cand); err != nil {
+					return d, err
+				}
+			}
+			if in.Exists() && !d.exists {
 				continue
 			}
 		}

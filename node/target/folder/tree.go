@@ -187,6 +187,16 @@ func (t *Tree) Mkdir(path string) error {
 	return t.in(path, true, func(*Dir) error { return nil })
 }
 
+// Enter reports whether the directory at path can be opened: that it is one, and that
+// we may look into it. Other errors are returned.
+func (t *Tree) Enter(path string) (bool, error) {
+	err := t.in(path, false, func(d *Dir) error { _, err := d.Lstat("x"); return err })
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotDirectory) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // OpenRead opens a regular file.
 func (t *Tree) OpenRead(path string) (f *os.File, err error) {
 	err = t.at(path, false, func(d *Dir, base string) error {
