@@ -7,7 +7,7 @@ import (
 )
 
 // The word list is the English one of BIP-39, © 2013 Marek Palatinus, Pavol Rusnak, Aaron
-// Voisine and Sean Bowe, MIT licence: 2,048 lower-case words of 3 to 8 letters, sorted, no
+// Voisine and Sean Bowe, MIT licence (words.LICENSE): 2,048 lower-case words of 3 to 8 letters, sorted, no
 // two with the same first four letters.
 //
 //go:embed words.txt
