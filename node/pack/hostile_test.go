@@ -40,25 +40,28 @@ func table(entries ...[]byte) []byte {
 	return append(exact.Append(nil, uint64(len(entries))), bytes.Join(entries, nil)...)
 }
 
-func TestE5RT11TablesAreRefused(t *testing.T) {
+// goodEntry is what the entries of refusedTables differ from.
+var goodEntry = entry(byte(item.File), 10, extent(10, 5, 0, 0))
+
+// refused is a table and why it is.
+type refused struct {
+	b    []byte
+	want error
+}
+
+func refusedTables() map[string]refused {
 	const file = byte(item.File)
-	good := entry(file, 10, extent(10, 5, 0, 0))
+	good := goodEntry
 	page := append([]byte{byte(pack.Page), file, 0, 10}, make([]byte, 32)...)
 	change := func(at int, to byte) []byte { b := bytes.Clone(good); b[at] = to; return b }
-	if _, err := pack.ParseTable(table(good, good)); err != nil {
-		t.Fatal("the table that the others differ from is refused:", err)
-	}
-	for name, c := range map[string]struct {
-		b    []byte
-		want error
-	}{
+	return map[string]refused{
 		"empty":                         {nil, pack.ErrTable},
 		"no frame":                      {[]byte{0}, pack.ErrTable},
 		"fewer frames than said":        {append([]byte{2}, good...), pack.ErrTable},
 		"trailing byte":                 {append(table(good), 0), pack.ErrTable},
 		"cut off":                       {table(good)[:20], pack.ErrTable},
 		"count in two bytes":            {append([]byte{0x81, 0x00}, good...), pack.ErrTable},
-		"E14 count of 2³²−1":            {exact.Append(nil, 1<<32-1), pack.ErrTable},
+		"E14 count of 32 bits":          {exact.Append(nil, 1<<32-1), pack.ErrTable},
 		"E14 varint of eleven bytes":    {bytes.Repeat([]byte{0x80}, 11), pack.ErrTable},
 		"E14 varint of 65 bits":         {append(bytes.Repeat([]byte{0xff}, 9), 2), pack.ErrTable},
 		"unknown type":                  {table(change(0, 4)), pack.ErrFrame},
@@ -74,12 +77,19 @@ func TestE5RT11TablesAreRefused(t *testing.T) {
 		"extents shorter than chunk":    {table(entry(file, 10, extent(9, 5, 0, 0))), pack.ErrExtent},
 		"extents longer than chunk":     {table(entry(file, 10, extent(9, 5, 0, 0), short(2))), pack.ErrExtent},
 		"empty extent":                  {table(entry(file, 10, extent(10, 5, 0, 0), short(0))), pack.ErrExtent},
-		"extent beyond an item's limit": {table(entry(file, 10, extent(10, 5, 0, item.MaxSize))), pack.ErrExtent},
-		"RT10 offset of 2⁶³":            {table(entry(file, 10, extent(10, 5, 0, 1<<63))), pack.ErrTable},
+		"extent beyond the item limit":  {table(entry(file, 10, extent(10, 5, 0, item.MaxSize))), pack.ErrExtent},
+		"RT10 offset of 63 bits":        {table(entry(file, 10, extent(10, 5, 0, 1<<63))), pack.ErrTable},
 		"revision of 33 bits":           {table(entry(file, 10, extent(10, 5, 1<<32, 0))), pack.ErrTable},
 		"usual extent in the long form": {table(entry(file, 10, extent(5, 5, 0, 0), extent(5, 0, 0, 0))), pack.ErrTable},
-		"E14 2³²−1 extents":             {table(append(entry(file, 10)[:36], exact.Append(nil, 1<<32-1)...)), pack.ErrTable},
-	} {
+		"E14 extents of 32 bits":        {table(append(entry(file, 10)[:36], exact.Append(nil, 1<<32-1)...)), pack.ErrTable},
+	}
+}
+
+func TestE5RT11TablesAreRefused(t *testing.T) {
+	if _, err := pack.ParseTable(table(goodEntry, goodEntry)); err != nil {
+		t.Fatal("the table that the others differ from is refused:", err)
+	}
+	for name, c := range refusedTables() {
 		if got, err := pack.ParseTable(c.b); !errors.Is(err, c.want) || got != nil {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
 		}
