@@ -7,6 +7,7 @@
 //	go run ./test/bench                               every corpus but the million, on the temporary directory
 //	go run ./test/bench -corpus small -n 5 -dir /dev/shm,/var/tmp
 //	go run ./test/bench -corpus million -peers ''     a million tiny items: memory
+//	go run ./test/bench -idle 2000                    the memory of a server that 2,000 idle sessions watch
 //
 // docs/ARCHITECTURE.md keeps the figures.
 package main
@@ -36,6 +37,7 @@ type options struct {
 	profile string
 	carrier string
 	seed    uint64
+	idle    int
 }
 
 func main() {
@@ -53,6 +55,9 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer env.RemoveBinaries()
+	if o.idle > 0 {
+		return idle(ctx, o)
+	}
 	for _, dir := range o.dirs {
 		if err := measure(ctx, o, dir); err != nil {
 			return err
@@ -71,6 +76,7 @@ func parse() (o options, err error) {
 	flag.StringVar(&o.profile, "profile", "", "`directory` for a CPU profile of each process of the last run")
 	flag.StringVar(&o.carrier, "carrier", "auto", "how devices reach the server: auto, fast, libp2p")
 	flag.Uint64Var(&o.seed, "seed", 1, "of the corpora")
+	flag.IntVar(&o.idle, "idle", 0, "instead: the server's memory with this `number` of sessions that are watched and do nothing")
 	flag.Parse()
 	for name := range strings.SplitSeq(*names, ",") {
 		i := slices.IndexFunc(corpus.All, func(s corpus.Spec) bool { return s.Name == name })
