@@ -10,6 +10,7 @@ import (
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/journal"
 	"github.com/decant-dev/decant/node/pack"
+	"github.com/decant-dev/decant/node/source"
 )
 
 // completion follows which items of an epoch are durable in the store, page by page.
@@ -322,13 +323,14 @@ func (c *completion) finished() bool {
 	return !slices.ContainsFunc(c.pages, func(s pageSpan) bool { return !s.done })
 }
 
-// missing returns the runs of an item that are not durable, as offset and length.
-func (c *completion) missing(p *openPage, i int) []item.Range {
+// missing returns the runs of an item that are not durable, as offset and length, and
+// the item as it stands; nothing if none is missing.
+func (c *completion) missing(p *openPage, i int) ([]item.Range, item.Item, source.Stat) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	it := &p.Items[i]
 	if !wanting(it) {
-		return nil
+		return nil, item.Item{}, source.Stat{}
 	}
 	runs := slices.Clone(p.runs[i])
 	slices.SortFunc(runs, func(a, b run) int { return cmp.Compare(a.offset, b.offset) })
@@ -343,5 +345,5 @@ func (c *completion) missing(p *openPage, i int) []item.Range {
 	if at < it.Size {
 		out = append(out, item.Range{Offset: at, Length: it.Size - at})
 	}
-	return out
+	return out, *it, p.Stats[i]
 }

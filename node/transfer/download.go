@@ -29,8 +29,10 @@ var ErrIntegrity = errors.New("what arrived does not verify")
 // Sink takes content as it arrives, in any order, the same content perhaps twice. It
 // is called by several goroutines at once; data is valid during the call only.
 type Sink interface {
-	// Write takes a run of an item's bytes. complete is true for the call that completed the item.
-	Write(o item.Ordinal, revision uint32, offset int64, data []byte) (complete bool, err error)
+	// Write takes a run of an item's bytes.
+	Write(o item.Ordinal, revision uint32, offset int64, data []byte) error
+	// Note says that an earlier process has written a run, and that it is still there. All notes come before any Write.
+	Note(o item.Ordinal, revision uint32, offset, length int64) error
 	// Sync makes everything durable that was written before the call.
 	Sync() error
 }
@@ -63,7 +65,7 @@ type Downloader struct {
 	mu          sync.Mutex // guards what follows
 	staged      map[uint32]id.Commitment
 	items, done int64
-	since       map[uint32]stagedNote // packs staged since the last checkpoint
+	since       map[uint32][]byte // notes of the packs staged since the last checkpoint
 	bad         int
 	failure     error
 
@@ -82,27 +84,31 @@ func noteKey(prefix []byte, index uint32) []byte {
 	return binary.BigEndian.AppendUint32(prefix[:1:1], index)
 }
 
-// stagedNote is what is noted of a pack: what it was, when, and what it held.
+// stagedNote is what is noted of a pack: which it was, when, and what it held. Items
+// are counted with their first byte.
 type stagedNote struct {
 	commitment   id.Commitment
 	boot         [16]byte
 	items, bytes int64
+	table        []byte
 }
 
 func (n *stagedNote) append(dst []byte) []byte {
 	dst = append(append(dst, n.commitment[:]...), n.boot[:]...)
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, uint64(n.items)), uint64(n.bytes))
+	dst = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(dst, uint64(n.items)), uint64(n.bytes))
+	return append(dst, n.table...)
 }
 
 const noteSize = 32 + 16 + 8 + 8
 
 func parseNote(b []byte) (n stagedNote, ok bool) {
-	if len(b) != noteSize {
+	if len(b) < noteSize {
 		return n, false
 	}
 	copy(n.commitment[:], b)
 	copy(n.boot[:], b[32:])
 	n.items, n.bytes = int64(binary.BigEndian.Uint64(b[48:])), int64(binary.BigEndian.Uint64(b[56:]))
+	n.table = b[noteSize:]
 	return n, true
 }
 
@@ -117,12 +123,13 @@ func bootID() (b [16]byte) {
 	return b
 }
 
-// NewDownloader reads from the journal which packs are staged already.
+// NewDownloader reads from the journal which packs are staged already and tells the sink.
 func NewDownloader(cfg DownloadConfig) (*Downloader, error) {
 	if cfg.Streams == 0 {
 		cfg.Streams = min(2*runtime.NumCPU(), 4)
 	}
-	d := &Downloader{cfg: cfg, boot: bootID(), staged: map[uint32]id.Commitment{}, since: map[uint32]stagedNote{}}
+	d := &Downloader{cfg: cfg, boot: bootID(), staged: map[uint32]id.Commitment{}, since: map[uint32][]byte{}}
+	table := new(pack.Table)
 	for _, prefix := range [][]byte{durablePrefix, stagedPrefix} {
 		err := cfg.Journal.Each(prefix, func(k, v []byte) error {
 			n, ok := parseNote(v)
@@ -130,7 +137,7 @@ func NewDownloader(cfg DownloadConfig) (*Downloader, error) {
 				return errors.New("journal: a staged pack's note is damaged")
 			}
 			if k[0] == durablePrefix[0] || n.boot == d.boot && d.boot != [16]byte{} {
-				d.noted(binary.BigEndian.Uint32(k[1:]), &n)
+				return d.restore(binary.BigEndian.Uint32(k[1:]), &n, table)
 			}
 			return nil
 		})
@@ -139,6 +146,28 @@ func NewDownloader(cfg DownloadConfig) (*Downloader, error) {
 		}
 	}
 	return d, nil
+}
+
+// restore takes in the note of an earlier process. table is scratch memory.
+func (d *Downloader) restore(index uint32, n *stagedNote, table *pack.Table) error {
+	if _, ok := d.staged[index]; ok {
+		return nil
+	}
+	d.noted(index, n)
+	if len(n.table) == 0 {
+		return nil
+	}
+	if err := table.ParseTableInto(n.table); err != nil {
+		return fmt.Errorf("journal: pack %d: %w", index, err)
+	}
+	for i := range table.Frames {
+		for _, e := range table.Frames[i].Extents {
+			if err := d.cfg.Sink.Note(e.Ordinal, e.Revision, e.Offset, int64(e.Length)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (d *Downloader) noted(index uint32, n *stagedNote) {
@@ -204,6 +233,8 @@ type stream struct {
 	plain []byte
 	chunk []byte
 	table pack.Table
+
+	tableBytes []byte
 }
 
 func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
@@ -233,6 +264,8 @@ func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
 			}
 			return err
 		}
+		s.tableBytes = s.table.Append(s.tableBytes[:0])
+		note.table = s.tableBytes
 	}
 	kill.Point(kill.ReceiverStaged)
 	return d.note(ref, &note)
@@ -253,11 +286,10 @@ func (s *stream) stage(note *stagedNote) error {
 			s.chunk = chunk
 		}
 		for _, e := range f.Extents {
-			complete, err := s.d.cfg.Sink.Write(e.Ordinal, e.Revision, e.Offset, chunk[:e.Length])
-			if err != nil {
+			if err := s.d.cfg.Sink.Write(e.Ordinal, e.Revision, e.Offset, chunk[:e.Length]); err != nil {
 				return err
 			}
-			if complete {
+			if e.Offset == 0 {
 				note.items++
 			}
 			note.bytes += int64(e.Length)
@@ -278,14 +310,15 @@ func (d *Downloader) broken(ref *manifest.PackRef, err error) error {
 
 // note records a staged pack, and everything staged so far at a checkpoint.
 func (d *Downloader) note(ref *manifest.PackRef, n *stagedNote) error {
-	if err := d.cfg.Journal.Note(noteKey(stagedPrefix, ref.Index), n.append(nil)); err != nil {
+	v := n.append(nil)
+	if err := d.cfg.Journal.Note(noteKey(stagedPrefix, ref.Index), v); err != nil {
 		return err
 	}
 	kill.Point(kill.ReceiverNoted)
 	d.mu.Lock()
 	d.noted(ref.Index, n)
 	items, done := d.items, d.done
-	d.since[ref.Index] = *n
+	d.since[ref.Index] = v
 	due := len(d.since)*d.cfg.Class.BlobSize() >= checkpointBytes
 	if d.cfg.Progress != nil {
 		d.cfg.Progress(items, done, d.wire.Load())
@@ -301,7 +334,7 @@ func (d *Downloader) note(ref *manifest.PackRef, n *stagedNote) error {
 func (d *Downloader) Checkpoint() error {
 	d.mu.Lock()
 	since := d.since
-	d.since = map[uint32]stagedNote{}
+	d.since = map[uint32][]byte{}
 	d.mu.Unlock()
 	if len(since) == 0 {
 		return nil
@@ -311,7 +344,7 @@ func (d *Downloader) Checkpoint() error {
 	}
 	b := d.cfg.Journal.Batch()
 	for index, n := range since {
-		b.Put(noteKey(durablePrefix, index), n.append(nil))
+		b.Put(noteKey(durablePrefix, index), n)
 	}
 	return b.Commit()
 }

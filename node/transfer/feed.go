@@ -59,6 +59,8 @@ func newFeeder(c *completion, cut cut) *feeder {
 type large struct {
 	page    *openPage
 	i       int
+	was     item.Item    // as it stood when it was handed out
+	stat    source.Stat  // the same
 	attempt int          // 0 goes on where an earlier run stopped; later ones begin anew under a higher revision
 	parts   []item.Range // still to be handed out; guarded by the feeder's mu
 	given   atomic.Bool  // settled or begun anew: remaining pieces are dropped. Set with mu held
@@ -123,21 +125,20 @@ func (f *feeder) take(ctx context.Context, scratch []int) (j job, ok bool, err e
 func (f *feeder) fromPage(small []int) (job, bool) {
 	p, total := f.page, int64(0)
 	for ; f.next < len(p.Items); f.next++ {
-		parts := f.c.missing(p, f.next)
+		parts, was, stat := f.c.missing(p, f.next)
 		if len(parts) == 0 {
 			continue
 		}
-		it := &p.Items[f.next]
-		if it.Size > f.cut.small {
+		if was.Size > f.cut.small {
 			if len(small) > 0 {
 				break
 			}
-			f.begin(p, f.next, parts)
+			f.begin(&large{page: p, i: f.next, was: was, stat: stat, parts: parts})
 			f.next++
 			return job{}, false
 		}
 		small = append(small, f.next)
-		if total += it.Size; total >= f.cut.chunk || len(small) == batchFiles {
+		if total += was.Size; total >= f.cut.chunk || len(small) == batchFiles {
 			f.next++
 			break
 		}
@@ -149,9 +150,8 @@ func (f *feeder) fromPage(small []int) (job, bool) {
 	return job{page: p, small: small}, true
 }
 
-func (f *feeder) begin(p *openPage, i int, parts []item.Range) {
-	l := &large{page: p, i: i, parts: parts}
-	for _, r := range parts {
+func (f *feeder) begin(l *large) {
+	for _, r := range l.parts {
 		l.pending += r.Length
 	}
 	f.busy++
@@ -177,7 +177,11 @@ func (f *feeder) piece() (job, bool) {
 func (f *feeder) enlarge(p *openPage, i int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l := &large{page: p, i: i, parts: []item.Range{{Offset: 0, Length: p.Items[i].Size}}, pending: p.Items[i].Size}
+	l := &large{page: p, i: i}
+	if l.parts, l.was, l.stat = f.c.missing(p, i); len(l.parts) == 0 {
+		return
+	}
+	l.pending = l.was.Size
 	f.busy++
 	f.again = append(f.again, l)
 	f.idle.Broadcast()

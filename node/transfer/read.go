@@ -222,7 +222,7 @@ func (r *reader) open(l *large) (source.File, error) {
 		return nil, nil
 	}
 	if l.file == nil {
-		f, err := r.u.cfg.Source.Open(l.page.Items[l.i].Path)
+		f, err := r.u.cfg.Source.Open(l.was.Path)
 		if err != nil {
 			return nil, r.giveUp(l, reasonOf(err))
 		}
@@ -247,12 +247,12 @@ func (l *large) expects(st source.Stat) bool {
 	if l.attempt > 0 {
 		return st.Size == l.pending
 	}
-	return st.Same(l.page.Stats[l.i])
+	return st.Same(l.stat)
 }
 
 // describe sets what the manifest will say of the file.
 func (r *reader) describe(l *large, st source.Stat) {
-	it := &l.page.Items[l.i]
+	it := &l.was
 	l.update = update{Ordinal: it.Ordinal, Revision: it.Revision + uint32(l.attempt), Size: st.Size, ModTime: st.ModTime, Perm: st.Perm,
 		TakenAt: it.TakenAt, XAttrs: it.XAttrs, Stat: st}
 	if st.HasXAttrs {
@@ -274,13 +274,13 @@ func (r *reader) restart(l *large, st source.Stat) error {
 		return r.giveUp(l, item.ReasonChanging)
 	}
 	if st.Size == 0 {
-		it := &l.page.Items[l.i]
+		it := &l.was
 		u := update{Ordinal: it.Ordinal, Revision: it.Revision + uint32(l.attempt) + 1, ModTime: st.ModTime, Perm: st.Perm, Stat: st}
 		l.end()
 		r.u.feed.settled()
 		return r.u.emptied(&u)
 	}
-	next := &large{page: l.page, i: l.i, attempt: l.attempt + 1, parts: []item.Range{{Offset: 0, Length: st.Size}}, pending: st.Size}
+	next := &large{page: l.page, i: l.i, was: l.was, stat: l.stat, attempt: l.attempt + 1, parts: []item.Range{{Offset: 0, Length: st.Size}}, pending: st.Size}
 	l.end() // next takes its place among the busy
 	r.u.feed.repeat(next)
 	return nil
