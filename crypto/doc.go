@@ -11,7 +11,8 @@
 //	T    128-bit ticket                pairing.Ticket  locator, claim key and K_T come from it by HKDF
 //
 // label: LV and every label · key: roles, cards, signatures · seal: blobs ·
-// grant: how MK reaches the receiver · pairing: code, link and ticket.
+// grant: how MK reaches the receiver · pairing: code, link and ticket ·
+// nonce: the test build's record of every nonce used.
 //
 // The server may import key and label and nothing else below this folder.
 package crypto

@@ -120,6 +120,9 @@ func Open(dst []byte, k *Key, context, blob []byte) ([]byte, error) {
 	}
 	if !openRecords(out, &m, blob[HeaderSize:], inPlace) {
 		clear(out)
+		if inPlace {
+			clear(blob) // a record's last bytes may lie behind out
+		}
 		return nil, ErrOpen
 	}
 	return dst[:head+n], nil
@@ -139,9 +142,6 @@ func openRecords(out []byte, m *material, records []byte, inPlace bool) bool {
 		}
 		plain, err := aead.Open(to, n.next(), rec, nil)
 		if err != nil {
-			if inPlace {
-				clear(rec)
-			}
 			return false
 		}
 		if inPlace {

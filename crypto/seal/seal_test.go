@@ -87,20 +87,46 @@ func TestOpenWithRefusesAnotherCommitment(t *testing.T) {
 
 // What Open writes before it fails must not stay in the caller's buffer.
 func TestNoPlaintextOnFailure(t *testing.T) {
-	k, plain := NewKey(), bytes.Repeat([]byte("canary"), 10000)
-	for _, inPlace := range []bool{false, true} {
-		blob := Seal(nil, &k, nil, plain)
-		blob[len(blob)-1] ^= 1
-		dst := make([]byte, 0, len(plain))
-		if inPlace {
-			dst = blob[:0]
+	k := NewKey()
+	for _, n := range []int{100, RecordSize, 2 * RecordSize, 4*RecordSize + 30, 5 * RecordSize / 2} {
+		plain := bytes.Repeat([]byte("canary"), n/6+1)[:n]
+		for _, inPlace := range []bool{false, true} {
+			blob := Seal(nil, &k, nil, plain)
+			blob[len(blob)-1] ^= 1
+			dst := make([]byte, 0, len(plain))
+			if inPlace {
+				dst = blob[:0]
+			}
+			got, err := Open(dst, &k, nil, blob)
+			if got != nil || !errors.Is(err, ErrOpen) {
+				t.Fatalf("%d bytes, in place %v: got %d bytes, %v", n, inPlace, len(got), err)
+			}
+			if bytes.Contains(dst[:cap(dst)], []byte("canary")) {
+				t.Errorf("%d bytes, in place %v: plaintext left behind", n, inPlace)
+			}
 		}
-		got, err := Open(dst, &k, nil, blob)
-		if got != nil || !errors.Is(err, ErrOpen) {
-			t.Fatalf("in place %v: got %d bytes, %v", inPlace, len(got), err)
+	}
+}
+
+// E-11: a wrong commitment is refused before a byte is decrypted. In place, decrypting
+// would show: the blob would have changed.
+func TestE11CommitmentBeforeDecryption(t *testing.T) {
+	k := NewKey()
+	blob := Seal(nil, &k, []byte("context"), random(3*RecordSize))
+	for name, f := range map[string]func(b []byte) (*Key, []byte){
+		"commitment": func(b []byte) (*Key, []byte) { b[saltSize] ^= 1; return &k, []byte("context") },
+		"salt":       func(b []byte) (*Key, []byte) { b[0] ^= 1; return &k, []byte("context") },
+		"key":        func(b []byte) (*Key, []byte) { k := NewKey(); return &k, []byte("context") },
+		"context":    func(b []byte) (*Key, []byte) { return &k, []byte("another") },
+	} {
+		work := slices.Clone(blob)
+		key, context := f(work)
+		before := slices.Clone(work)
+		if got, err := Open(work[:0], key, context, work); err != ErrOpen || got != nil {
+			t.Errorf("wrong %s: %d bytes, %v", name, len(got), err)
 		}
-		if bytes.Contains(dst[:cap(dst)], []byte("canary")) {
-			t.Errorf("in place %v: plaintext left behind", inPlace)
+		if !bytes.Equal(work, before) {
+			t.Errorf("wrong %s: decrypted all the same", name)
 		}
 	}
 }
