@@ -198,8 +198,11 @@ func decodeOutcomes(b []byte) (*Outcomes, error) {
 		o.Of[i], o.Why[i] = item.Outcome(d.byte()), item.Reason(d.byte())
 	}
 	for range d.count() {
-		i := int(d.uint())
-		o.Finals[i] = d.str()
+		i := d.uint()
+		if i >= uint64(n) {
+			return nil, errLog
+		}
+		o.Finals[int(i)] = d.str()
 	}
 	if d.bad || len(d.b) != 0 {
 		return nil, errLog
@@ -284,5 +287,5 @@ func (d *reader) ident() ident {
 	return ident{d.uint(), d.uint(), int64(d.uint()), d.int(), d.byte() == 1}
 }
 
-// has reports whether the record already announces exactly these actions.
+// equal reports whether two records announce the same actions.
 func (r *undoRecord) equal(o *undoRecord) bool { return slices.Equal(r.encode(), o.encode()) }

@@ -1,4 +1,4 @@
-//go:build !linux && !darwin
+//go:build (!linux && !darwin) || portable
 
 package folder
 
@@ -13,6 +13,9 @@ import (
 
 // replacesEmptyDir: a directory is never renamed over another one here, and the system refuses to.
 const replacesEmptyDir = false
+
+// This file is the implementation for systems without openat. The tag portable puts it
+// in the place of the others, so that it is tested where they are at home.
 
 // Dir is a directory below the target, named through the one os.Root of the target.
 // Every component is checked to be a directory and no link when it is opened; os.Root

@@ -63,6 +63,9 @@ func (t *Tree) get(dir string, make bool) (*openDir, error) {
 	}
 	t.mu.Unlock()
 
+	if dir[0] == '/' {
+		return nil, ErrPath
+	}
 	var fresh *Dir
 	parent, base := split(dir)
 	err := t.in(parent, make, func(p *Dir) (err error) {
@@ -135,6 +138,9 @@ func (t *Tree) close() error {
 
 // at checks a path and calls f with its directory's handle and its last component.
 func (t *Tree) at(path string, make bool, f func(d *Dir, base string) error) error {
+	if path == "" || path[0] == '/' {
+		return ErrPath
+	}
 	dir, base := split(path)
 	return t.in(dir, make, func(d *Dir) error { return f(d, base) })
 }
