@@ -99,3 +99,13 @@ func TestSealRefuses(t *testing.T) {
 		}
 	}
 }
+
+// a clock that is a day off does not end a grant.
+func TestExpired(t *testing.T) {
+	g := &Grant{NotAfter: notAfter}
+	for after, want := range map[time.Duration]bool{-time.Hour: false, 0: false, key.ClockSkew: false, key.ClockSkew + time.Second: true} {
+		if got := g.Expired(notAfter.Add(after)); got != want {
+			t.Errorf("%v after: %v", after, got)
+		}
+	}
+}

@@ -5,7 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
+	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/decant-dev/decant/proto/id"
@@ -170,6 +173,44 @@ func TestSecretsDoNotPrint(t *testing.T) {
 			if !bytes.Contains([]byte(s), []byte("redacted")) {
 				t.Errorf("%s of %T prints %q", verb, secret, s)
 			}
+		}
+	}
+	var out strings.Builder
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "a", k, "b", &k, "c", mk, "d", *mk, "e", k.String()+mk.String())
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "a", k, "b", &k, "c", mk, "d", *mk)
+	if got := strings.Count(out.String(), "redacted"); got != 10 {
+		t.Errorf("%d redactions in the logs, want 10:\n%s", got, out.String())
+	}
+	if reflect.TypeOf(k).Comparable() || reflect.TypeOf(*mk).Comparable() {
+		t.Error("keys can be compared with ==")
+	}
+}
+
+func TestRestore(t *testing.T) {
+	k, mk := NewKey(), NewMasterKey()
+	k2, err := KeyFromBytes(k.Bytes())
+	if err != nil || !k2.Equal(&k) {
+		t.Errorf("key: %v", err)
+	}
+	mk2, err := MasterKeyFromBytes(mk.Bytes())
+	if err != nil || !mk2.Equal(mk) {
+		t.Errorf("master key: %v", err)
+	}
+	other := NewKey()
+	if other.Equal(&k) || NewMasterKey().Equal(mk) {
+		t.Error("different keys are equal")
+	}
+	for _, n := range []int{0, 31, 33, 64} {
+		if _, err := KeyFromBytes(make([]byte, n)); err != ErrKey {
+			t.Errorf("key of %d bytes: %v", n, err)
+		}
+		if _, err := MasterKeyFromBytes(make([]byte, n)); err != ErrKey {
+			t.Errorf("master key of %d bytes: %v", n, err)
+		}
+	}
+	for n := range HeaderSize + TagSize {
+		if _, err := CommitmentOf(make([]byte, n)); err != ErrOpen {
+			t.Errorf("commitment of %d bytes: %v", n, err)
 		}
 	}
 }
