@@ -162,7 +162,9 @@ func (d *decoder) file(it *item.Item, head byte) error {
 		}
 		return nil
 	}
-	it.Size = int64(d.Max(item.MaxSize))
+	if it.Size = int64(d.Max(item.MaxSize)); d.Failed() {
+		return ErrEncoding
+	}
 	switch head & headExtents {
 	case noExtents:
 		return nil

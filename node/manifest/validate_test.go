@@ -193,7 +193,7 @@ func TestRT11InvalidManifestsAreRefused(t *testing.T) {
 		"file used as a directory before":     {first: func(c *collection) { c.pages[2].Items[4].Path = "d/p" + "/1.jpg/x" }, want: manifest.ErrConflict},
 		"file used as a directory after":      {first: func(c *collection) { c.pages[2].Items[4].Path = "x/y/z"; c.pages[0].Items[0].Path = "x" }, want: manifest.ErrConflict},
 		"directory that only paths tell of":   {first: func(c *collection) { c.pages[1].Items[0].Path = "e/1.jpg" }, want: manifest.ErrConflict},
-		"record of a photo":                   {first: func(c *collection) { c.pages[2].Items[4] = record(3) }, want: manifest.ErrRecord},
+		"record of a photo":                   {first: func(c *collection) { c.pages[2].Items[4] = recordIn(3) }, want: manifest.ErrRecord},
 		"record of a record":                  {first: func(c *collection) { c.pages[0].Items[2].Container = 1 }, want: manifest.ErrRecord},
 		"record beyond its container":         {first: func(c *collection) { c.pages[0].Items[1].Ranges[0].Offset++ }, want: manifest.ErrRecord},
 		"record of a removed file":            {first: func(c *collection) { c.pages[0].Items[0].Lost = item.ReasonRemoved; c.pages[0].Items[0].Extents = nil }, want: manifest.ErrRecord},
@@ -223,7 +223,7 @@ func TestRT11InvalidManifestsAreRefused(t *testing.T) {
 	}
 }
 
-func record(container item.Ordinal) item.Item {
+func recordIn(container item.Ordinal) item.Item {
 	return item.Item{Kind: item.File, Ordinal: 10, Form: item.FormRecord, Container: container, Size: 1, Ranges: []item.Range{{Length: 1}}}
 }
 
