@@ -46,8 +46,21 @@ func (r *Remote) Allocate(ctx context.Context) (*Nameplate, error) {
 
 // Resolve finds the scope and the owner of a nameplate; wire.NotFound if it is not in use.
 func (r *Remote) Resolve(ctx context.Context, number uint32) (id.Scope, id.Peer, error) {
+	return r.resolve(ctx, &serverpb.ResolveRequest{Nameplate: number})
+}
+
+// ResolveScope finds the owner of a pairing scope that a link names.
+func (r *Remote) ResolveScope(ctx context.Context, scope id.Scope) (id.Peer, error) {
+	got, owner, err := r.resolve(ctx, &serverpb.ResolveRequest{Scope: scope[:]})
+	if err == nil && got != scope {
+		err = fmt.Errorf("resolve: %w", errFields)
+	}
+	return owner, err
+}
+
+func (r *Remote) resolve(ctx context.Context, req *serverpb.ResolveRequest) (id.Scope, id.Peer, error) {
 	var resp serverpb.ResolveResponse
-	err := r.call(ctx, "resolve", serverpbconnect.DecantResolveProcedure, &serverpb.ResolveRequest{Nameplate: number}, &resp, 0)
+	err := r.call(ctx, "resolve", serverpbconnect.DecantResolveProcedure, req, &resp, 0)
 	if err != nil {
 		return id.Scope{}, id.Peer{}, err
 	}
@@ -66,6 +79,7 @@ func (r *Remote) Release(ctx context.Context, scope id.Scope) error {
 
 // Offer asks for a new session.
 type Offer struct {
+	Request id.Request // zero: a fresh one. Kept by a caller that may have to ask again after a crash
 	Session id.Session
 	Class   wire.Class
 	Blobs   uint64 // upper bound that room is asked for
@@ -84,7 +98,7 @@ type Ticket struct {
 // Open creates a session with this device as its sender, and tells when it expires.
 func (r *Remote) Open(ctx context.Context, o Offer) (time.Time, error) {
 	var resp serverpb.OpenResponse
-	if err := r.call(ctx, "open", serverpbconnect.DecantOpenProcedure, offerToWire(&o, id.NewRequest()), &resp, 0); err != nil {
+	if err := r.call(ctx, "open", serverpbconnect.DecantOpenProcedure, offerToWire(&o, o.request()), &resp, 0); err != nil {
 		return time.Time{}, err
 	}
 	var d decoder
@@ -209,4 +223,11 @@ func answer[M any, T any](op string, err error, m *M, from func(*M) (*T, error))
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	return v, nil
+}
+
+func (o *Offer) request() id.Request {
+	if o.Request == (id.Request{}) {
+		return id.NewRequest()
+	}
+	return o.Request
 }

@@ -134,17 +134,17 @@ func statusFromWire(m *serverpb.StatusResponse) (*Status, error) {
 	return done(&d, s)
 }
 
-func fetchFromWire(m *serverpb.FetchResponse, after uint64) ([]Message, []byte, error) {
+func fetchFromWire(m *serverpb.FetchResponse, after uint64) ([]wire.Message, []byte, error) {
 	var d decoder
 	d.check(len(m.Messages) <= wire.MaxFetch)
 	if d.bad {
 		return nil, nil, errFields
 	}
-	msgs := make([]Message, len(m.Messages))
+	msgs := make([]wire.Message, len(m.Messages))
 	for i, e := range m.Messages {
 		d.check(e.Sequence > after)
 		after = e.Sequence
-		msgs[i] = Message{Sequence: e.Sequence, From: id.Peer(d.bytes32(e.From)), Body: d.upTo(e.Body, wire.MaxBody)}
+		msgs[i] = wire.Message{Sequence: e.Sequence, From: id.Peer(d.bytes32(e.From)), Body: d.upTo(e.Body, wire.MaxBody)}
 	}
 	ack := d.upTo(m.Ack, maxNote)
 	if d.bad {

@@ -11,13 +11,6 @@ import (
 	"github.com/decant-dev/decant/proto/wire"
 )
 
-// Message is one mailbox message.
-type Message struct {
-	Sequence uint64
-	From     id.Peer
-	Body     []byte
-}
-
 // Mailbox is the mailbox of one scope on the server. It is safe for concurrent use.
 type Mailbox struct {
 	r     *Remote
@@ -41,7 +34,7 @@ func (m *Mailbox) Post(ctx context.Context, to id.Peer, body []byte) error {
 // Fetch returns this device's messages above after, in ascending order, waiting up to
 // wait (at most wire.MaxWait) for the first. None is an empty slice and no error. ack is
 // the sender's ack of a finished session, else nil (rule R2 of SPEC 7.3).
-func (m *Mailbox) Fetch(ctx context.Context, after uint64, wait time.Duration) (msgs []Message, ack []byte, err error) {
+func (m *Mailbox) Fetch(ctx context.Context, after uint64, wait time.Duration) (msgs []wire.Message, ack []byte, err error) {
 	wait = clampWait(wait)
 	req := &serverpb.FetchRequest{Scope: m.scope[:], After: after, WaitMs: uint32(wait.Milliseconds())}
 	var resp serverpb.FetchResponse

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/wire"
 )
 
 // BlobStore keeps opaque immutable blobs. Implementations are safe for concurrent
@@ -26,20 +27,14 @@ type BlobStore interface {
 	Delete(ctx context.Context, names ...id.Blob) error
 }
 
-// Message is one mailbox message.
-type Message struct {
-	Sequence uint64
-	From     id.Peer
-	Body     []byte
-}
-
 // Mailbox passes messages between the devices of one scope, in order of arrival.
 // A message stays until it is acknowledged. Safe for concurrent use.
 type Mailbox interface {
 	// Post puts a message of at most wire.MaxBody bytes into another device's mailbox; it is durable when nil is returned.
 	Post(ctx context.Context, to id.Peer, body []byte) error
-	// Fetch returns this device's messages with a sequence number above after, waiting up to wait for the first.
-	Fetch(ctx context.Context, after uint64, wait time.Duration) ([]Message, error)
+	// Fetch returns this device's messages with a sequence number above after, waiting up to wait for the first. ack is
+	// the sender's ack of a finished session, nil before.
+	Fetch(ctx context.Context, after uint64, wait time.Duration) (ms []wire.Message, ack []byte, err error)
 	// Ack removes this device's messages up to and including upTo.
 	Ack(ctx context.Context, upTo uint64) error
 }

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/decant-dev/decant/proto/id"
 )
 
 // Version is the protocol version. There is exactly one suite of primitives per version.
@@ -46,6 +48,13 @@ func (c Class) BlobSize() int {
 		return BlobSizeL
 	}
 	return 0
+}
+
+// Message is one mailbox message, as the device that it is for gets it.
+type Message struct {
+	Sequence uint64  // ascending within the mailbox
+	From     id.Peer // as the connection that posted it proved
+	Body     []byte  // at most MaxBody
 }
 
 // HTTP surface (SPEC 7.1). Control calls are Connect unary calls with protobuf bodies

@@ -11,6 +11,7 @@ import (
 
 	"github.com/decant-dev/decant/proto/id"
 	"github.com/decant-dev/decant/proto/wire"
+	"github.com/decant-dev/decant/server/blobstore"
 	"github.com/decant-dev/decant/server/rendezvous"
 )
 
@@ -77,6 +78,22 @@ func blobPath(path string) (sid id.Session, name id.Blob, ok bool) {
 	return sid, name, found && err == nil && err2 == nil
 }
 
+// enter takes a handle on the session's blobs and then checks the caller, in this order: see blobstore.Handle.
+func (h *Handler) enter(ctx context.Context, sid id.Session, a rendezvous.Access) (*blobstore.Handle, rendezvous.Session, error) {
+	session, gone := h.Blobs.Enter(sid)
+	rec, err := h.Sessions.Authorize(sid, who(ctx).peer, a)
+	if err == nil {
+		err = gone
+	}
+	if err != nil {
+		if gone == nil {
+			session.Close()
+		}
+		return nil, rec, err
+	}
+	return session, rec, nil
+}
+
 // putBlob stores one blob and answers when it is durable.
 func (h *Handler) putBlob(a *answer, r *http.Request) {
 	err := h.put(a, r)
@@ -96,15 +113,11 @@ func (h *Handler) put(a *answer, r *http.Request) error {
 	if !ok {
 		return wire.Malformed
 	}
-	session, err := h.Blobs.Enter(sid)
+	session, rec, err := h.enter(r.Context(), sid, rendezvous.Write)
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	rec, err := h.Sessions.Authorize(sid, who(r.Context()).peer, rendezvous.Write)
-	if err != nil {
-		return err
-	}
 	switch size := int64(rec.Class.BlobSize()); {
 	case r.ContentLength > size:
 		return wire.TooLarge
@@ -140,14 +153,11 @@ func (h *Handler) get(a *answer, r *http.Request) error {
 	if !ok {
 		return wire.Malformed
 	}
-	session, err := h.Blobs.Enter(sid)
+	session, _, err := h.enter(r.Context(), sid, rendezvous.Read)
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	if _, err := h.Sessions.Authorize(sid, who(r.Context()).peer, rendezvous.Read); err != nil {
-		return err
-	}
 	if err := h.transfers.enter(r.Context(), sid); err != nil {
 		return err
 	}
@@ -177,14 +187,10 @@ func (h *Handler) delete(r *http.Request) error {
 	if !ok || r.ContentLength != 0 {
 		return wire.Malformed
 	}
-	session, err := h.Blobs.Enter(sid)
+	session, _, err := h.enter(r.Context(), sid, rendezvous.Delete)
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	_, err = h.Sessions.Authorize(sid, who(r.Context()).peer, rendezvous.Delete)
-	if err != nil {
-		return err
-	}
 	return session.Delete(name)
 }

@@ -87,8 +87,21 @@ func (c calls) Allocate(ctx context.Context, r *connect.Request[serverpb.Allocat
 }
 
 func (c calls) Resolve(ctx context.Context, r *connect.Request[serverpb.ResolveRequest]) (*connect.Response[serverpb.ResolveResponse], error) {
-	n, err := c.h.Sessions.Resolve(r.Msg.Nameplate)
+	n, err := c.resolve(r.Msg)
 	return result(c.h, "Resolve", &serverpb.ResolveResponse{Scope: n.Scope[:], Owner: n.Owner[:]}, err)
+}
+
+// resolve takes a nameplate or, from a link, its scope.
+func (c calls) resolve(m *serverpb.ResolveRequest) (rendezvous.Nameplate, error) {
+	if len(m.Scope) == 0 {
+		return c.h.Sessions.Resolve(m.Nameplate)
+	}
+	var f fields
+	scope := fixed[id.Scope](&f, m.Scope)
+	if f.bad || m.Nameplate != 0 {
+		return rendezvous.Nameplate{}, wire.Malformed
+	}
+	return c.h.Sessions.ResolveScope(scope)
 }
 
 func (c calls) Release(ctx context.Context, r *connect.Request[serverpb.ReleaseRequest]) (*connect.Response[serverpb.ReleaseResponse], error) {
@@ -229,11 +242,11 @@ func (c calls) Revoke(ctx context.Context, r *connect.Request[serverpb.RevokeReq
 }
 
 func (c calls) Has(ctx context.Context, r *connect.Request[serverpb.HasRequest]) (*connect.Response[serverpb.HasResponse], error) {
-	present, err := c.has(who(ctx).peer, r.Msg)
+	present, err := c.has(ctx, r.Msg)
 	return result(c.h, "Has", &serverpb.HasResponse{Present: present}, err)
 }
 
-func (c calls) has(caller id.Peer, m *serverpb.HasRequest) ([]byte, error) {
+func (c calls) has(ctx context.Context, m *serverpb.HasRequest) ([]byte, error) {
 	var f fields
 	sid := fixed[id.Session](&f, m.Session)
 	if f.bad || len(m.Names) > wire.MaxHas {
@@ -246,14 +259,11 @@ func (c calls) has(caller id.Peer, m *serverpb.HasRequest) ([]byte, error) {
 	if f.bad {
 		return nil, wire.Malformed
 	}
-	session, err := c.h.Blobs.Enter(sid)
+	session, _, err := c.h.enter(ctx, sid, rendezvous.Read)
 	if err != nil {
 		return nil, err
 	}
 	defer session.Close()
-	if _, err := c.h.Sessions.Authorize(sid, caller, rendezvous.Read); err != nil {
-		return nil, err
-	}
 	has, err := session.Has(names)
 	if err != nil {
 		return nil, err

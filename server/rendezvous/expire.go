@@ -120,14 +120,19 @@ func (s *Service) forget(d due, found bool) error {
 	return b.Commit()
 }
 
+// Alive reports whether there is a session that has not ended.
+func (s *Service) Alive(sid id.Session) (bool, error) {
+	rec, err := s.load(sid)
+	if errors.Is(err, wire.NotFound) {
+		return false, nil
+	}
+	return err == nil && !rec.State.Ended(), err
+}
+
 // Known reports whether there is a live session or one whose blobs are still to be removed: whether files of it may lie on the disk.
 func (s *Service) Known(sid id.Session) (bool, error) {
-	rec, err := s.load(sid)
-	if err == nil && !rec.State.Ended() {
-		return true, nil
-	}
-	if err != nil && !errors.Is(err, wire.NotFound) {
-		return false, err
+	if alive, err := s.Alive(sid); alive || err != nil {
+		return alive, err
 	}
 	return s.db.View(db.CleanupKey(sid), func([]byte) error { return nil })
 }

@@ -160,6 +160,12 @@ func (s *Service) plateOf(scope id.Scope) (n Nameplate, request []byte, err erro
 // Resolve finds a nameplate.
 func (s *Service) Resolve(number uint32) (Nameplate, error) { return s.plate(number) }
 
+// ResolveScope finds the nameplate of a scope: a link names that instead of the number.
+func (s *Service) ResolveScope(scope id.Scope) (Nameplate, error) {
+	n, _, err := s.plateOf(scope)
+	return n, err
+}
+
 // Release gives the caller's nameplate back. One that is gone already is no error.
 func (s *Service) Release(caller id.Peer, scope id.Scope) error {
 	defer s.locks.lock(scope)()

@@ -42,6 +42,10 @@ const (
 //
 // An event that has already happened is no error: every request may arrive twice.
 func transition(s Session, e event) (after Session, changed bool, err error) {
+	byAnyone := e.kind == eventClaim || e.kind == eventExpire
+	if !byAnyone && e.caller != s.Sender {
+		return s, false, wire.Forbidden
+	}
 	if s.State.Ended() {
 		return s, false, onTombstone(&s, e)
 	}
@@ -50,11 +54,6 @@ func transition(s Session, e event) (after Session, changed bool, err error) {
 		return claim(s, e)
 	case eventExpire:
 		return end(s, Expired, e), true, nil
-	}
-	if e.caller != s.Sender {
-		return s, false, wire.Forbidden
-	}
-	switch e.kind {
 	case eventPin:
 		return pin(s, e)
 	case eventCommit:
@@ -75,12 +74,12 @@ func onTombstone(s *Session, e event) error {
 	switch {
 	case e.kind == eventExpire:
 		return nil
-	case e.caller == s.Sender && s.State == Done && e.kind == eventFinish:
+	case s.State == Done && e.kind == eventFinish:
 		if !bytes.Equal(e.ack, s.Ack) {
 			return wire.Conflict
 		}
 		return nil
-	case e.caller == s.Sender && s.State == Revoked && e.kind == eventRevoke:
+	case s.State == Revoked && e.kind == eventRevoke:
 		return nil
 	}
 	return s.State.refusal()
@@ -140,7 +139,7 @@ func commit(s Session, e event) (Session, bool, error) {
 		return s, false, wire.StaleEpoch
 	case s.Committed && e.epoch == s.Epoch:
 		return s, false, wire.Conflict
-	case s.State == Sealed:
+	case s.State == Sealed && !e.final: // a complete collection is only ever replaced by a complete one
 		return s, false, wire.WrongState
 	}
 	s.Committed, s.Epoch, s.Final, s.RootHash = true, e.epoch, e.final, e.root
