@@ -56,7 +56,7 @@ func fingerprint(t *testing.T, dir string) map[string]string {
 }
 
 func TestSeedDecides(t *testing.T) {
-	one, two := fingerprint(t, generate(t, Options{Seed: 1, Scale: 0.05})), fingerprint(t, generate(t, Options{Seed: 1, Scale: 0.05}))
+	one, two := fingerprint(t, generate(t, Options{Seed: 1, Scale: 0.01})), fingerprint(t, generate(t, Options{Seed: 1, Scale: 0.01}))
 	for p, s := range one {
 		if two[p] != s {
 			t.Errorf("%q: %s, then %s", p, s, two[p])
@@ -65,7 +65,7 @@ func TestSeedDecides(t *testing.T) {
 	if len(one) != len(two) {
 		t.Errorf("%d files, then %d", len(one), len(two))
 	}
-	other := fingerprint(t, generate(t, Options{Seed: 2, Scale: 0.05}))
+	other := fingerprint(t, generate(t, Options{Seed: 2, Scale: 0.01}))
 	if p := "Contacts/contacts.vcf"; other[p] == one[p] {
 		t.Errorf("%s does not depend on the seed", p)
 	}
@@ -73,7 +73,7 @@ func TestSeedDecides(t *testing.T) {
 
 func TestNoTwoFilesAreTheSame(t *testing.T) {
 	met := map[[32]byte]string{}
-	dir := generate(t, Options{Scale: 0.1})
+	dir := generate(t, Options{Scale: 0.05})
 	err := filepath.WalkDir(filepath.Join(dir, "DCIM"), func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -134,7 +134,7 @@ func TestRecords(t *testing.T) {
 // TestExif compares what photo.TakenAt reads, and what exiftool reads, if it is here, with
 // what was written.
 func TestExif(t *testing.T) {
-	dir := filepath.Join(generate(t, Options{Seed: 7, Scale: 0.1}), "DCIM", "Camera")
+	dir := filepath.Join(generate(t, Options{Seed: 7, Scale: 0.03}), "DCIM", "Camera")
 	names, err := filepath.Glob(filepath.Join(dir, "*.jpg"))
 	if err != nil || len(names) == 0 {
 		t.Fatal(names, err)
