@@ -334,9 +334,9 @@ func TestStatementVectors(t *testing.T) {
 	}
 }
 
-// TestRT13BytesOfAGrant changes bytes as a stranger, who can't sign; with the sender's hand
+// TestRT13EveryByteOfAGrant changes bytes as a stranger, who can't sign; with the sender's hand
 // in the outer layer; and every byte inside HPKE, where only the box is left.
-func TestRT13BytesOfAGrant(t *testing.T) {
+func TestRT13EveryByteOfAGrant(t *testing.T) {
 	from, to := newParty(t, key.Sender), newParty(t, key.Receiver)
 	g := newGrant(from, to)
 	good, err := Seal(g, from.d, from.e, to.card)

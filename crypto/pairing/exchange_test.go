@@ -297,7 +297,7 @@ func TestRT15UnacceptableMessages(t *testing.T) {
 }
 
 // No part of any message can be changed, and a replay from another exchange is worth nothing.
-func TestExchangeBindsItsMessages(t *testing.T) {
+func TestExchangeBindsEveryByte(t *testing.T) {
 	w := newWorld(t)
 	o, m1, err := StartOld(w.params, w.old.card)
 	if err != nil {

@@ -54,3 +54,24 @@ func BenchmarkOpen(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkTiny is what sealing costs besides its bytes: a journal entry, an envelope.
+func BenchmarkTiny(b *testing.B) {
+	k, plain, dst := NewKey(), make([]byte, 100), make([]byte, 0, Size(100))
+	context := vectorContext()
+	b.Run("seal", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			Seal(dst, &k, context, plain)
+		}
+	})
+	blob := Seal(nil, &k, context, plain)
+	b.Run("open", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := Open(plain[:0], &k, context, blob); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
