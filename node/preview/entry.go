@@ -127,16 +127,25 @@ func appendPage(b []byte, p *Page) []byte {
 	return b
 }
 
-func appendEntry(b []byte, e *Entry, last string) []byte {
-	flags := uint8(0)
-	for _, f := range []struct {
-		set bool
-		bit uint8
-	}{{e.Source != "", hasSource}, {e.Natural != "", hasNatural}, {e.Compare != 0, hasCompare}, {e.Form == item.FormRecord, isRecord}} {
-		if f.set {
-			flags |= f.bit
-		}
+// flags says which optional fields an entry has.
+func (e *Entry) flags() (f uint8) {
+	if e.Source != "" {
+		f |= hasSource
 	}
+	if e.Natural != "" {
+		f |= hasNatural
+	}
+	if e.Compare != 0 {
+		f |= hasCompare
+	}
+	if e.Form == item.FormRecord {
+		f |= isRecord
+	}
+	return f
+}
+
+func appendEntry(b []byte, e *Entry, last string) []byte {
+	flags := e.flags()
 	b = append(b, uint8(e.Kind), uint8(e.Form), uint8(e.Verdict), uint8(e.State), uint8(e.Reason), flags)
 	n := 0
 	for n < len(last) && n < len(e.Dest) && last[n] == e.Dest[n] {
@@ -196,7 +205,9 @@ func decodePage(b []byte) (*Page, error) {
 		names = append(append(names, last[:shared]...), suffix...)
 		last = names[start:]
 		cuts[i+1] = len(names)
-		d.tail(e, flags)
+		if d.tail(e, flags); flags != e.flags() {
+			return nil, errPage
+		}
 	}
 	if d.bad || len(d.b) != 0 {
 		return nil, errPage
