@@ -94,13 +94,13 @@ func Open(b []byte, receiverEx *key.Exchange, senderCard, receiverCard []byte, s
 	if err != nil {
 		return nil, ErrGrant
 	}
-	to, err := parseCard(receiverCard, key.Receiver)
-	if err != nil || to.Peer == from.Peer || !bytes.Equal(to.XWing, receiverEx.XWing().PublicKey().Bytes()) {
-		return nil, ErrGrant
-	}
 	outer, sig := b[:outerSize], b[outerSize:]
 	sum := sha256.Sum256(outer)
 	if key.Verify(from.Peer, label.Grant, sum[:], sig) != nil {
+		return nil, ErrGrant
+	}
+	to, err := parseCard(receiverCard, key.Receiver)
+	if err != nil || to.Peer == from.Peer || !bytes.Equal(to.XWing, receiverEx.XWing().PublicKey().Bytes()) {
 		return nil, ErrGrant
 	}
 	fromHash, toHash := key.HashCard(senderCard), key.HashCard(receiverCard)
