@@ -2,7 +2,6 @@ package manifest_test
 
 import (
 	"bytes"
-	"math/rand/v2"
 	"testing"
 
 	"github.com/decant-dev/decant/node/item"
@@ -10,7 +9,7 @@ import (
 )
 
 func FuzzDecodePage(f *testing.F) {
-	seeds := []*manifest.Page{everything(), {Kind: item.File, Items: smallFiles(rand.New(rand.NewPCG(1, 1)), 0, 20, false)}}
+	seeds := []*manifest.Page{everything(), {Kind: item.File, Items: smallFiles(newRand(), 0, 20, false)}}
 	for _, p := range append(seeds, valid().pages...) {
 		b, err := manifest.AppendPage(nil, p)
 		if err != nil {

@@ -75,7 +75,7 @@ func same(a, b []item.Item) bool {
 }
 
 func TestPageRoundTrip(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 1))
+	r := newRand()
 	var again manifest.Page
 	for name, p := range map[string]*manifest.Page{
 		"everything": everything(),
@@ -107,7 +107,7 @@ func TestPageRoundTrip(t *testing.T) {
 
 func TestSmallFilesTakeAtMostThirtyBytes(t *testing.T) {
 	for _, whole := range []bool{false, true} {
-		items := smallFiles(rand.New(rand.NewPCG(1, 1)), 0, 4096, whole)
+		items := smallFiles(newRand(), 0, 4096, whole)
 		b, err := manifest.AppendPage(nil, &manifest.Page{Kind: item.File, Items: items})
 		if err != nil {
 			t.Fatal(err)
@@ -122,7 +122,7 @@ func TestSmallFilesTakeAtMostThirtyBytes(t *testing.T) {
 
 func TestPageBuilderSaysWhenAPageIsFull(t *testing.T) {
 	t.Run("items", func(t *testing.T) {
-		items := smallFiles(rand.New(rand.NewPCG(1, 1)), 0, manifest.MaxPageItems+1, false)
+		items := smallFiles(newRand(), 0, manifest.MaxPageItems+1, false)
 		b := manifest.NewPageBuilder(item.File, 0)
 		for i := range items {
 			added, err := b.Add(&items[i])
@@ -234,7 +234,7 @@ func TestPageRefusesInvalidItems(t *testing.T) {
 }
 
 func BenchmarkPage(b *testing.B) {
-	items := smallFiles(rand.New(rand.NewPCG(1, 1)), 0, 4096, false)
+	items := smallFiles(newRand(), 0, 4096, false)
 	page := &manifest.Page{Kind: item.File, Items: items}
 	enc, err := manifest.AppendPage(nil, page)
 	if err != nil {
@@ -264,3 +264,6 @@ func BenchmarkPage(b *testing.B) {
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/4096, "ns/item")
 	})
 }
+
+// newRand returns the source of all made-up items.
+func newRand() *rand.Rand { return rand.New(rand.NewPCG(1, 1)) }

@@ -3,7 +3,6 @@ package manifest_test
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"testing"
 	"time"
@@ -345,7 +344,7 @@ func TestRT11MemoryOfTheValidator(t *testing.T) {
 }
 
 func BenchmarkValidator(b *testing.B) {
-	items := smallFiles(rand.New(rand.NewPCG(1, 1)), 0, 4096, false)
+	items := smallFiles(newRand(), 0, 4096, false)
 	for i := range items {
 		items[i].Path += fmt.Sprint(i)
 	}

@@ -95,7 +95,7 @@ func (r *Reader) Byte() byte {
 
 // Bytes reads n bytes; the result aliases the input and is nil if there are fewer.
 func (r *Reader) Bytes(n int) []byte {
-	if n < 0 || n > len(r.b)-r.off {
+	if r.bad || n < 0 || n > len(r.b)-r.off {
 		r.Fail()
 		return nil
 	}
