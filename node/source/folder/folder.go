@@ -27,10 +27,11 @@ var _ source.Source = (*Folder)(nil)
 
 // root is one path that the person gave: a directory, or a file in its directory.
 type root struct {
-	name string // its top-level name in the collection
-	raw  string // the name on the file system, which differs if name is escaped or numbered
-	dir  dir    // the directory itself, or the one that holds the file
-	file bool
+	name  string // its top-level name in the collection
+	given string // the name that the person gave, which differs if name is escaped or numbered
+	raw   string // the name behind it, which differs if that is a symbolic link
+	dir   dir    // the directory itself, or the one that holds the file
+	file  bool
 }
 
 // New opens the roots. The last element of each becomes a top-level name of the
@@ -72,7 +73,7 @@ func openRoot(p string) (root, error) {
 	if name == string(filepath.Separator) || strings.HasSuffix(name, ":") {
 		name = "root" // the root of a file system has no name of its own
 	}
-	r := root{name: escape(name, true), raw: filepath.Base(real), file: !fi.IsDir()}
+	r := root{name: escape(name, true), given: name, raw: filepath.Base(real), file: !fi.IsDir()}
 	if len(r.name) > maxComponent {
 		return root{}, &fs.PathError{Op: "open", Path: p, Err: errors.New("name too long")}
 	}

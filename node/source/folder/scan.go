@@ -48,8 +48,8 @@ func (f *Folder) Scan(ctx context.Context, emit func(*item.Item, source.Stat) er
 }
 
 func (s *scan) root(r *root) error {
-	if r.name != r.raw {
-		s.lose(item.File, r.name, item.ReasonName, r.raw)
+	if r.name != r.given {
+		s.lose(kind.Of(r.name), r.name, item.ReasonName, r.given)
 	}
 	if r.file {
 		e, err := r.dir.stat(r.raw)

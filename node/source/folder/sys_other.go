@@ -1,4 +1,6 @@
-//go:build !unix
+// Built with the tag portable, a Unix system uses this too: so its tests run where developers are.
+
+//go:build !unix || portable
 
 package folder
 
@@ -6,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 
 	"github.com/decant-dev/decant/node/source"
@@ -107,7 +110,16 @@ func (d dir) self() (entry, error) {
 }
 
 func fromInfo(fi fs.FileInfo) entry {
-	e := entry{Stat: source.Stat{Size: fi.Size(), ModTime: fi.ModTime().UnixNano(), Perm: uint16(fi.Mode().Perm()), Nlink: 1, Blocks: -1}}
+	e := entry{Stat: source.Stat{Size: fi.Size(), Perm: uint16(fi.Mode().Perm()), Nlink: 1, Blocks: -1}}
+	switch t := fi.ModTime(); { // what the years 1678 to 2262 don't hold is clamped
+	case t.Year() <= 1678:
+		e.ModTime, e.clamped = math.MinInt64, true
+	case t.Year() >= 2262:
+		e.ModTime, e.clamped = math.MaxInt64, true
+	default:
+		e.ModTime = t.UnixNano()
+	}
+	e.special = fi.Mode()&(fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky) != 0
 	switch {
 	case fi.Mode().IsRegular():
 		e.shape = isRegular
