@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -163,7 +164,12 @@ func TestWorthOfRealPhotos(t *testing.T) {
 	}
 }
 
+var raceEnabled = false
+
 func TestSteadyStateAllocatesNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("not with the race detector")
+	}
 	enc, dec := compress.NewEncoder(), compress.NewDecoder()
 	src := text(1, 500_000)
 	buf, back := make([]byte, 0, len(src)+compress.EncodeSlack), make([]byte, 0, len(src)+64)
@@ -389,5 +395,35 @@ func BenchmarkDecode(b *testing.B) {
 		if _, err := dec.Decode(dst, codec, frame, len(src)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestReferenceLibrary holds the profile against the zstd command, both ways.
+func TestReferenceLibrary(t *testing.T) {
+	tool, err := exec.LookPath("zstd")
+	if err != nil {
+		t.Skip("there is no zstd command on this machine")
+	}
+	src := text(9, 300_000)
+	dir := t.TempDir()
+	plain, packed := filepath.Join(dir, "plain"), filepath.Join(dir, "packed.zst")
+	if err := os.WriteFile(plain, src, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, level := range []string{"-1", "-3", "-19"} {
+		frame, err := exec.Command(tool, "-q", "-c", "--no-check", level, plain).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := compress.NewDecoder().Decode(nil, compress.Zstd, frame, len(src)); err != nil || !bytes.Equal(got, src) {
+			t.Errorf("level %s is refused: %v", level, err)
+		}
+	}
+	frame, _ := compress.NewEncoder().Encode(nil, src)
+	if err := os.WriteFile(packed, frame, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := exec.Command(tool, "-q", "-d", "-c", packed).Output(); err != nil || !bytes.Equal(got, src) {
+		t.Errorf("the reference library refuses our frame: %v", err)
 	}
 }
