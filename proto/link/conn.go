@@ -34,18 +34,21 @@ type batch struct {
 	net.Conn
 	pace pace
 
-	mu   sync.Mutex // guards held, out, wbuf
+	closing atomic.Bool // crypto/tls bounds its last alert itself
+
+	mu   sync.Mutex // guards the rest
 	held int        // Conn.Write calls in progress: gather
 	out  int        // bytes gathered in wbuf
 	wbuf *[]byte
+	err  error // of a failed write; nothing is sent after it
 }
 
 // Write sends p, or gathers it while a Conn.Write is in progress.
 func (b *batch) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.held == 0 {
-		return b.pace.write(b.Conn, p)
+	if b.held == 0 || b.closing.Load() || len(p) > batchSize {
+		return b.send(p)
 	}
 	if b.wbuf == nil {
 		b.wbuf = batches.Get().(*[]byte)
@@ -55,19 +58,29 @@ func (b *batch) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	if len(p) > batchSize {
-		return b.pace.write(b.Conn, p)
-	}
 	b.out += copy((*b.wbuf)[b.out:], p)
 	return len(p), nil
+}
+
+// send writes to the socket. The caller holds mu.
+func (b *batch) send(p []byte) (n int, err error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	w := b.pace
+	if b.closing.Load() {
+		w.stall = 0
+	}
+	n, b.err = w.write(b.Conn, p)
+	return n, b.err
 }
 
 // flush sends what was gathered. The caller holds mu.
 func (b *batch) flush() error {
 	if b.out == 0 {
-		return nil
+		return b.err
 	}
-	_, err := b.pace.write(b.Conn, (*b.wbuf)[:b.out])
+	_, err := b.send((*b.wbuf)[:b.out])
 	b.out = 0
 	return err
 }
@@ -159,5 +172,6 @@ func (c *conn) Close() error {
 	if c.writing.Load() > 0 {
 		return c.raw.Close()
 	}
+	c.raw.closing.Store(true)
 	return c.Conn.Close()
 }

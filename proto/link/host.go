@@ -104,8 +104,7 @@ func (h *host) addQUIC(ident *identity) error {
 	rand.Read(reset[:])
 	rand.Read(token[:])
 	var err error
-	h.quic, err = quicreuse.NewConnManager(reset, token, quicreuse.DisableReuseport(),
-		quicreuse.VerifySourceAddress(h.rm.VerifySourceAddress))
+	h.quic, err = quicreuse.NewConnManager(reset, token, quicreuse.VerifySourceAddress(h.rm.VerifySourceAddress))
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ type Server struct {
 	http    *http.Server
 	counter *counter
 
-	ctx    context.Context // ends handshakes; cancelled by Close
+	ctx    context.Context // of handshakes and requests; cancelled by Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // acceptors, handshakes, the HTTP server
 	closed sync.Once
@@ -66,6 +66,21 @@ func Serve(ctx context.Context, cfg Config) error {
 
 // Listen opens the addresses and serves in the background until Shutdown or Close.
 func Listen(cfg Config) (*Server, error) {
+	s, err := newServer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.open(); err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.wg.Go(func() { s.http.Serve(s.queue) })
+	s.wg.Go(s.accept)
+	return s, nil
+}
+
+// newServer makes a Server without an address.
+func newServer(cfg Config) (*Server, error) {
 	if cfg.Handler == nil {
 		return nil, errors.New("link: no handler")
 	}
@@ -74,27 +89,22 @@ func Listen(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	lim := cfg.Limits.withDefaults()
-	s := &Server{cfg: cfg, lim: lim, log: cfg.Logger, ident: ident, counter: newCounter(lim)}
+	s := &Server{cfg: cfg, lim: lim, log: cfg.Logger, ident: ident, counter: newCounter(lim), queue: newQueue()}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	if err := s.open(); err != nil {
-		s.cancel()
-		return nil, err
-	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
 		ReadHeaderTimeout: lim.Header,
 		IdleTimeout:       lim.Idle,
 		MaxHeaderBytes:    lim.HeaderMax,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelError),
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, peerKey{}, c.(identified).Peer())
 		},
 	}
-	s.wg.Go(func() { s.http.Serve(s.queue) })
-	s.wg.Go(s.accept)
 	return s, nil
 }
 
@@ -113,7 +123,6 @@ func (s *Server) open() error {
 		if s.ln, err = net.Listen("tcp", addr); err != nil {
 			return err
 		}
-		s.queue = newQueue(s.ln.Addr())
 		if s.cfg.FastOnly {
 			return nil
 		}
@@ -226,7 +235,8 @@ func (s *Server) welcome(raw net.Conn, a netip.Addr) {
 	}
 }
 
-// serve watches a request's body and leaves the rest to the handler.
+// serve watches a request's body and leaves the rest to the handler. The handler may
+// read the body from one goroutine at a time and not after it has returned.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Body == nil || r.Body == http.NoBody {
 		s.cfg.Handler.ServeHTTP(w, r)
@@ -234,7 +244,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	b := &watched{ReadCloser: r.Body, rc: http.NewResponseController(w), stall: s.lim.Stall, progress: s.lim.Progress}
 	r.Body = b
-	defer b.leave()
+	b.bound() // holds for what net/http itself reads of a body that the handler left unread
 	s.cfg.Handler.ServeHTTP(w, r)
 }
 
@@ -247,31 +257,33 @@ type watched struct {
 	stall    time.Duration
 	progress int
 
-	since time.Time // when the deadline was last set; zero: never
-	n     int       // bytes since
-	over  bool      // end of body, or failed
+	since       time.Time // when Read last set the deadline; zero: never
+	n           int       // bytes since
+	eof, failed bool
 }
+
+func (w *watched) bound() { w.rc.SetReadDeadline(time.Now().Add(w.stall)) }
 
 // Read implements io.Reader.
 func (w *watched) Read(p []byte) (int, error) {
+	if w.failed {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	if now := time.Now(); w.since.IsZero() || w.n >= w.progress && now.Sub(w.since) >= w.stall/2 {
 		w.since, w.n = now, 0
-		w.rc.SetReadDeadline(now.Add(w.stall))
+		w.bound()
 	}
 	n, err := w.ReadCloser.Read(p)
 	w.n += n
-	if err != nil && !w.over {
-		w.over = true
+	switch {
+	case err == io.EOF && !w.eof:
+		w.eof = true
 		w.rc.SetReadDeadline(time.Time{}) // the handler may take its time now
+	case err != nil && err != io.EOF:
+		w.failed = true
+		w.rc.SetReadDeadline(time.Unix(1, 0)) // a timeout is not final to net/http, which would read on
 	}
 	return n, err
-}
-
-// leave bounds what net/http reads of a body that the handler left unread.
-func (w *watched) leave() {
-	if !w.over {
-		w.rc.SetReadDeadline(time.Now().Add(w.stall))
-	}
 }
 
 // queue is the net.Listener through which both carriers feed one http.Server.
@@ -279,11 +291,10 @@ type queue struct {
 	conns chan identified
 	done  chan struct{}
 	once  sync.Once
-	addr  net.Addr
 }
 
-func newQueue(addr net.Addr) *queue {
-	return &queue{conns: make(chan identified), done: make(chan struct{}), addr: addr}
+func newQueue() *queue {
+	return &queue{conns: make(chan identified), done: make(chan struct{})}
 }
 
 // put hands a connection over. It is false once the queue is closed; the caller closes c then.
@@ -312,5 +323,5 @@ func (q *queue) Close() error {
 	return nil
 }
 
-// Addr implements net.Listener.
-func (q *queue) Addr() net.Addr { return q.addr }
+// Addr implements net.Listener. The carriers have addresses, the queue has none.
+func (q *queue) Addr() net.Addr { return &net.TCPAddr{} }
