@@ -2,18 +2,23 @@ package handset
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind"
 	"github.com/decant-dev/decant/node/kind/photo"
+	"github.com/decant-dev/decant/node/source"
+	"github.com/decant-dev/decant/node/source/folder"
 )
 
 func generate(t testing.TB, o Options) string {
@@ -174,6 +179,32 @@ func TestExif(t *testing.T) {
 		if p["Make"] != "Decant" || p["GPSPosition"] == nil || p["Warning"] != nil || p["Error"] != nil {
 			t.Errorf("%s: exiftool reads %v", name, p)
 		}
+	}
+}
+
+// TestLosses pins what the demo has to report: a link of each sort, and no more.
+func TestLosses(t *testing.T) {
+	f, err := folder.New([]string{generate(t, Options{Scale: 0.01})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lost, records := map[string]item.Reason{}, 0
+	err = f.Scan(context.Background(), func(it *item.Item, _ source.Stat) error {
+		if it.Form == item.FormRecord {
+			records++
+		}
+		return nil
+	}, func(l item.Loss) { lost[l.Path] = l.Reason })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]item.Reason{"handset/Odd/links/second name": item.ReasonHardLink, "handset/Odd/links/symbolic": item.ReasonSymlink}
+	if runtime.GOOS == "linux" && !maps.Equal(lost, want) {
+		t.Errorf("lost %v, want %v", lost, want)
+	}
+	if records != 120+80+60+90+60+40 {
+		t.Errorf("%d records", records)
 	}
 }
 
