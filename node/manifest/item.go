@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/decant-dev/decant/node/item"
@@ -132,8 +131,3 @@ func hasShape(s, shape string) bool {
 
 // at names the item that an error is about, by number: names are nobody's business in an error.
 func at(o item.Ordinal, err error) error { return fmt.Errorf("item %d: %w", o, err) }
-
-// SortXAttrs brings attributes into the order that a page demands.
-func SortXAttrs(xs []item.XAttr) {
-	slices.SortFunc(xs, func(a, b item.XAttr) int { return strings.Compare(a.Name, b.Name) })
-}

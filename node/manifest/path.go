@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/decant-dev/decant/node/item"
 )
@@ -18,8 +17,8 @@ import (
 //   - it has no control character (0x00–0x1f, 0x7f).
 //
 // Any other byte is allowed, also what is not UTF-8: names are kept as the source has
-// them, and told apart or escaped by whoever writes or shows them. A source gives an
-// item whose name is not allowed another one with SafePath and reports that.
+// them, and told apart or escaped by whoever writes or shows them. A source lists an
+// item whose name is not allowed under another one, and reports that.
 func CheckPath(p string) error { return checkPath(p) }
 
 func checkPath[T ~string | ~[]byte](p T) error {
@@ -79,57 +78,4 @@ func isDots[T ~string | ~[]byte](name T) bool {
 		}
 	}
 	return dots <= 2
-}
-
-// SafePath returns the path under which a source lists an item: p itself if CheckPath
-// allows it, else p with the bytes that it does not allow written as %XX. changed tells
-// which. ok is false if there is no such path (too long, too deep, empty component): then
-// the item can't be moved and is a loss. Two names of one directory may become the
-// same; the source must look.
-func SafePath(p string) (safe string, changed, ok bool) {
-	if CheckPath(p) == nil {
-		return p, false, true
-	}
-	parts := strings.Split(p, "/")
-	for i, name := range parts {
-		parts[i] = safeName(name, i == 0)
-	}
-	safe = strings.Join(parts, "/")
-	return safe, true, CheckPath(safe) == nil
-}
-
-// safeName escapes control characters; and, where CheckPath would take offence at them,
-// backslashes, the percent sign of an encoded dot, a colon, a tilde or dots.
-func safeName(name string, first bool) string {
-	escape := func(c byte) bool { return c < 0x20 || c == 0x7f }
-	switch {
-	case first && len(name) >= 2 && name[1] == ':' && isLetter(name[0]):
-		return name[:1] + "%3A" + safeName(name[2:], false)
-	case first && (name == "~" || strings.HasPrefix(name, `~\`)):
-		return "%7E" + safeName(name[1:], false)
-	case first && strings.HasPrefix(name, `\`):
-		return "%5C" + safeName(name[1:], false)
-	}
-	if dotted(name) {
-		escape = func(c byte) bool { return c < 0x20 || c == 0x7f || c == '\\' || c == '%' }
-	}
-	var b strings.Builder
-	for i := range len(name) {
-		if escape(name[i]) {
-			fmt.Fprintf(&b, "%%%02X", name[i])
-		} else {
-			b.WriteByte(name[i])
-		}
-	}
-	return b.String()
-}
-
-// dotted reports whether a part of name between backslashes is dots.
-func dotted(name string) bool {
-	for part := range strings.SplitSeq(name, `\`) {
-		if isDots(part) {
-			return true
-		}
-	}
-	return false
 }

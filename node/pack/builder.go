@@ -43,16 +43,8 @@ func (b *Builder) Frames() int { return b.frames }
 // Room returns the largest size of a frame with that many extents that Add is sure to
 // take, reckoning MaxExtentSize for each extent; 0 if there is none.
 func (b *Builder) Room(extents int) int {
-	if b.extents+extents > MaxExtents {
-		return 0
-	}
-	return b.RoomBytes(extents * MaxExtentSize)
-}
-
-// RoomBytes is Room for a frame whose extents take that many bytes, the sum of ExtentSize.
-func (b *Builder) RoomBytes(extents int) int {
-	room := b.size - b.end - maxCount - len(b.table) - maxFrameEntry - extents
-	if room < 0 || b.frames == MaxFrames {
+	room := b.size - b.end - maxCount - len(b.table) - maxFrameEntry - extents*MaxExtentSize
+	if room < 0 || b.frames == MaxFrames || b.extents+extents > MaxExtents {
 		return 0
 	}
 	return min(room, MaxChunk)

@@ -32,20 +32,6 @@ const (
 	ordinalBefore = item.Ordinal(1<<64 - 1) // −1
 )
 
-// ExtentSize returns what an extent adds to the table. prev is the one before it in
-// the chunk, nil for the first.
-func ExtentSize(prev *Extent, e Extent) int {
-	before := Extent{Ordinal: ordinalBefore}
-	if prev != nil {
-		before = *prev
-	}
-	n := exact.Size(uint64(e.Length) << 1)
-	if usual(&before, &e) {
-		return n
-	}
-	return n + exact.Size(distance(&before, &e)) + exact.Size(uint64(e.Revision)) + exact.Size(uint64(e.Offset))
-}
-
 func usual(prev, e *Extent) bool {
 	return e.Ordinal == prev.Ordinal+1 && e.Revision == prev.Revision && e.Offset == 0
 }
