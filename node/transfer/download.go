@@ -348,3 +348,22 @@ func (d *Downloader) Checkpoint() error {
 	}
 	return b.Commit()
 }
+
+// Staged calls fn with every pack that was staged, and its table, in the order of their
+// indices. The table is valid during the call only.
+func Staged(j *journal.Journal, fn func(index uint32, table *pack.Table) error) error {
+	table := new(pack.Table)
+	return j.Each(stagedPrefix, func(k, v []byte) error {
+		n, ok := parseNote(v)
+		if !ok || len(k) != 5 {
+			return errors.New("journal: a staged pack's note is damaged")
+		}
+		if len(n.table) == 0 {
+			return nil
+		}
+		if err := table.ParseTableInto(n.table); err != nil {
+			return err
+		}
+		return fn(binary.BigEndian.Uint32(k[1:]), table)
+	})
+}

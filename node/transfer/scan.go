@@ -376,3 +376,9 @@ func (s *scanner) renew(ks *kindScan, r *oldRun, it *item.Item, st *source.Stat)
 	s.res.Changed = true
 	ks.skip, r.gone = false, true
 }
+
+// ForgetScan drops what a scan found, so that the next run looks again. It must not be
+// used once anything of the epoch has been put.
+func ForgetScan(j *journal.Journal, epoch uint64) error {
+	return j.Batch().Delete(append(scannedPrefix, scannedKey(epoch)...)).DeletePrefix(scanPrefix(epoch)).Commit()
+}

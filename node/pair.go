@@ -1,0 +1,417 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/decant-dev/decant/crypto/grant"
+	"github.com/decant-dev/decant/crypto/key"
+	"github.com/decant-dev/decant/crypto/pairing"
+	"github.com/decant-dev/decant/crypto/seal"
+	"github.com/decant-dev/decant/kill"
+	"github.com/decant-dev/decant/node/journal"
+	"github.com/decant-dev/decant/node/transfer"
+	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/wire"
+)
+
+// How a message of a pairing scope begins: which secret the exchange was started with.
+const (
+	pairByCode = 'c'
+	pairByLink = 'l'
+)
+
+const (
+	codeLife    = 10 * time.Minute
+	maxGuesses  = 3 // per code, counted on the new device before each answer
+	fetchWait   = 45 * time.Second
+	keyPairing  = "m/pairing"
+	pollMailbox = fetchWait
+)
+
+// oldPairing is the sender's side of one exchange, kept as a secret until the grant is posted.
+type oldPairing struct {
+	Link     string   `json:"link,omitempty"` // or
+	Code     string   `json:"code,omitempty"`
+	Scope    id.Scope `json:"scope"`
+	Owner    id.Peer  `json:"owner"`
+	Exchange []byte   `json:"exchange,omitempty"`
+	Message1 []byte   `json:"message1,omitempty"`
+	Message3 []byte   `json:"message3,omitempty"`
+}
+
+// how is the first byte of its messages.
+func (p *oldPairing) how() byte {
+	if p.Link != "" {
+		return pairByLink
+	}
+	return pairByCode
+}
+
+func (p *oldPairing) params(server id.Peer) (pairing.Params, error) {
+	if p.Link != "" {
+		l, err := pairing.ParseLink(p.Link)
+		return l.Params(), err
+	}
+	c, err := pairing.ParseCode(p.Code)
+	return c.Params(server, p.Scope), err
+}
+
+// pairOld runs the sender's side until the receiver's card is in the journal and the
+// grant is on its way. It asks for another code after a wrong one.
+func (s *sending) pairOld(ctx context.Context) error {
+	for attempt := 0; ; attempt++ {
+		err := s.pairOnce(ctx, attempt)
+		if !errors.Is(err, ErrWrongCode) && !errors.Is(err, ErrCodeExpired) && !errors.Is(err, ErrMalformed) {
+			return err
+		}
+		s.n.notice("attempt-failed", noticeOf(err))
+		if err := s.t.j.Batch().Delete([]byte(keyPairing)).Commit(); err != nil {
+			return err
+		}
+	}
+}
+
+func noticeOf(err error) string {
+	switch {
+	case errors.Is(err, ErrWrongCode):
+		return "wrong"
+	case errors.Is(err, ErrCodeExpired):
+		return "expired"
+	}
+	return "malformed"
+}
+
+func (s *sending) pairOnce(ctx context.Context, attempt int) error {
+	var p oldPairing
+	err := s.t.j.GetSecretJSON([]byte(keyPairing), &p)
+	if errors.Is(err, journal.ErrNotFound) {
+		err = s.beginPairing(ctx, attempt, &p)
+	}
+	if err != nil {
+		return err
+	}
+	how := p.how()
+	box := s.remote.Mailbox(p.Scope)
+	if p.Message3 == nil {
+		if err := box.Post(ctx, p.Owner, append([]byte{how}, p.Message1...)); err != nil {
+			return codeError(err)
+		}
+		if err := s.answerFrom(ctx, box, &p); err != nil {
+			return err
+		}
+	}
+	if err := box.Post(ctx, p.Owner, append([]byte{how}, p.Message3...)); err != nil {
+		return codeError(err)
+	}
+	kill.Point(kill.SenderGranted)
+	s.st.Granted = true
+	if err := s.t.j.Batch().Delete([]byte(keyPairing)).PutJSON(keyState, &s.st).Commit(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// beginPairing asks for a code and makes message 1. From here on the typed code is spent.
+func (s *sending) beginPairing(ctx context.Context, attempt int, p *oldPairing) error {
+	if s.opts.AskCode == nil {
+		return errors.New("node: no way to ask for the code")
+	}
+	text, err := s.opts.AskCode(ctx, attempt)
+	if err != nil {
+		return err
+	}
+	if l, err := pairing.ParseLink(text); err == nil {
+		if l.Server.Peer != s.server.Peer {
+			return ErrWrongServer
+		}
+		p.Link, p.Scope = l.String(), l.Scope
+		p.Owner, err = s.remote.ResolveScope(ctx, l.Scope)
+		if err != nil {
+			return codeError(err)
+		}
+	} else {
+		c, err := pairing.ParseCode(text)
+		if err != nil {
+			return fmt.Errorf("%w: %v", ErrMalformed, err)
+		}
+		p.Code = c.String()
+		p.Scope, p.Owner, err = s.remote.Resolve(ctx, c.Nameplate)
+		if err != nil {
+			return codeError(err)
+		}
+	}
+	params, err := p.params(s.server.Peer)
+	if err != nil {
+		return err
+	}
+	params.Remote = p.Owner
+	old, m1, err := pairing.StartOld(params, s.id.card)
+	if err != nil {
+		return err
+	}
+	p.Exchange, p.Message1 = old.Bytes(), m1
+	if err := s.t.j.Batch().PutSecretJSON([]byte(keyPairing), p).Commit(); err != nil {
+		return err
+	}
+	kill.Point(kill.SenderGuess)
+	return nil
+}
+
+// codeError says what a refusal means for a code.
+func codeError(err error) error {
+	switch wire.StatusOf(err) {
+	case wire.NotFound, wire.Expired, wire.Done:
+		return ErrCodeExpired
+	}
+	return err
+}
+
+// answerFrom waits for message 2 and prepares message 3 with the grant.
+func (s *sending) answerFrom(ctx context.Context, box transfer.Mailbox, p *oldPairing) error {
+	old, err := pairing.ParseOld(p.Exchange)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, codeLife)
+	defer cancel()
+	s.n.stage("pairing")
+	after := uint64(0)
+	for {
+		ms, _, err := box.Fetch(ctx, after, pollMailbox)
+		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				return ErrCodeExpired
+			}
+			return codeError(err)
+		}
+		for _, m := range ms {
+			after = m.Sequence
+			if m.From != p.Owner || len(m.Body) < 2 {
+				continue
+			}
+			paired, err := old.Finish(m.Body[1:])
+			if errors.Is(err, pairing.ErrExchange) {
+				continue // the true one may still come
+			}
+			if err != nil {
+				return ErrWrongCode
+			}
+			return s.paired(p, paired)
+		}
+	}
+}
+
+// paired makes the grant for the card that the exchange has proved, and message 3.
+func (s *sending) paired(p *oldPairing, paired *pairing.Paired) error {
+	card, err := key.ParseCard(paired.ReceiverCard)
+	if err != nil {
+		return err
+	}
+	g, err := s.grantTo(paired.ReceiverCard)
+	if err != nil {
+		return err
+	}
+	if card.Expired(s.n.cfg.Now()) {
+		return ErrInterferedWith
+	}
+	p.Message3 = paired.Message3(slices.Concat(s.st.Session[:], g, []byte(s.n.cfg.Label)))
+	s.st.Peer, s.st.PeerCard = card.Peer, paired.ReceiverCard
+	err = s.t.j.Batch().PutSecretJSON([]byte(keyPairing), p).PutJSON(keyState, &s.st).Commit()
+	if err != nil {
+		return err
+	}
+	kill.Point(kill.SenderPaired)
+	return nil
+}
+
+// grantTo seals the master key to a receiver's card.
+func (s *sending) grantTo(card []byte) ([]byte, error) {
+	mk, err := seal.MasterKeyFromBytes(s.secrets.Master)
+	if err != nil {
+		return nil, err
+	}
+	return grant.Seal(&grant.Grant{MK: mk, Session: s.st.Session, Epoch: s.st.Epoch, Commit: s.st.Commit, SenderCard: s.id.cardHash,
+		ReceiverCard: key.HashCard(card), NotAfter: s.st.Expires.UTC().Truncate(time.Second)}, s.id.device, s.id.exchange, card)
+}
+
+// newPairing is the receiver's side of a code, a secret until the grant is here.
+type newPairing struct {
+	Nameplate uint32        `json:"nameplate"`
+	Code      string        `json:"code"`
+	Link      string        `json:"link"`
+	Scope     id.Scope      `json:"scope"`
+	Expires   time.Time     `json:"expires"`
+	Guesses   int           `json:"guesses"`
+	Answers   []cachedReply `json:"answers,omitempty"`
+}
+
+// cachedReply is one answered message 1: asked again, it gets the same answer and costs nothing.
+type cachedReply struct {
+	From     id.Peer  `json:"from"`
+	Asked    [32]byte `json:"asked"` // SHA-256 of the body
+	How      byte     `json:"how"`
+	Exchange []byte   `json:"exchange"`
+	Message2 []byte   `json:"message2"`
+}
+
+// pairNew shows a code and waits until the sender has proved that it knows it. Then
+// the master key is in the journal.
+func (r *receiving) pairNew(ctx context.Context) error {
+	p, err := r.beginCode(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(p.Expires.Sub(r.n.cfg.Now())))
+	defer cancel()
+	box := r.remote.Mailbox(p.Scope)
+	r.n.stage("pairing")
+	if r.opts.ShowCode != nil {
+		r.opts.ShowCode(p.Code, p.Link, maxGuesses-p.Guesses)
+	}
+	after := uint64(0)
+	for {
+		ms, _, err := box.Fetch(ctx, after, pollMailbox)
+		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				return r.dropCode(ErrCodeExpired)
+			}
+			return r.dropCode(codeError(err))
+		}
+		for _, m := range ms {
+			after = m.Sequence
+			done, err := r.pairingMessage(ctx, box, p, &m)
+			if err != nil {
+				return err
+			}
+			if done {
+				_ = r.remote.Release(ctx, p.Scope) // it expires anyway
+				return nil
+			}
+		}
+	}
+}
+
+// beginCode returns the code that is being shown, or allocates one.
+func (r *receiving) beginCode(ctx context.Context) (*newPairing, error) {
+	var p newPairing
+	err := r.t.j.GetSecretJSON([]byte(keyPairing), &p)
+	if err == nil && p.Expires.After(r.n.cfg.Now()) && p.Guesses < maxGuesses {
+		return &p, nil
+	}
+	if err != nil && !errors.Is(err, journal.ErrNotFound) {
+		return nil, err
+	}
+	plate, err := r.remote.Allocate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p = newPairing{Nameplate: plate.Number, Code: pairing.NewCode(plate.Number).String(), Scope: plate.Scope,
+		Link: pairing.NewLink(r.server, plate.Scope, r.id.cardHash).String(), Expires: minTime(plate.Expires, r.n.cfg.Now().Add(codeLife))}
+	return &p, r.t.j.Batch().PutSecretJSON([]byte(keyPairing), &p).Commit()
+}
+
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// dropCode forgets a code that can't be used any more, so that the next run makes another.
+func (r *receiving) dropCode(why error) error {
+	if errors.Is(why, ErrCodeExpired) || errors.Is(why, ErrCodeUsedUp) {
+		return errors.Join(why, r.t.j.Batch().Delete([]byte(keyPairing)).Commit())
+	}
+	return why
+}
+
+// pairingMessage deals with one message of the scope; done says that the grant is here.
+func (r *receiving) pairingMessage(ctx context.Context, box transfer.Mailbox, p *newPairing, m *wire.Message) (done bool, err error) {
+	if len(m.Body) < 2 || m.Body[0] != pairByCode && m.Body[0] != pairByLink {
+		return false, nil
+	}
+	asked := sha256.Sum256(m.Body)
+	for i := range p.Answers {
+		if a := &p.Answers[i]; a.From == m.From && a.Asked == asked {
+			return false, box.Post(ctx, m.From, append([]byte{a.How}, a.Message2...))
+		}
+	}
+	for i := range p.Answers {
+		if a := &p.Answers[i]; a.From == m.From && a.How == m.Body[0] {
+			if done, err := r.confirm(a, m); done || err != nil {
+				return done, err
+			}
+		}
+	}
+	return false, r.answer(ctx, box, p, m, asked)
+}
+
+// confirm tries a message as the third one of an exchange that was answered.
+func (r *receiving) confirm(a *cachedReply, m *wire.Message) (done bool, err error) {
+	ex, err := pairing.ParseNew(a.Exchange)
+	if err != nil {
+		return false, err
+	}
+	payload, senderCard, err := ex.Confirm(m.Body[1:])
+	if err != nil {
+		return false, nil // a wrong guess was counted when it was answered
+	}
+	const fixed = id.Size + grant.Size
+	if len(payload) < fixed || len(payload) > fixed+maxLabel {
+		return false, ErrInterferedWith
+	}
+	r.st.From = string(payload[fixed:])
+	return r.granted(id.Session(payload), payload[id.Size:fixed], senderCard)
+}
+
+// answer makes message 2 for a new message 1. The attempt is counted, durably, before
+// message 2 leaves: it lets the other side test one guess (SPEC 6.1).
+func (r *receiving) answer(ctx context.Context, box transfer.Mailbox, p *newPairing, m *wire.Message, asked [32]byte) error {
+	if p.Guesses >= maxGuesses {
+		return r.dropCode(ErrCodeUsedUp)
+	}
+	params, err := p.params(r.server.Peer, m.Body[0])
+	if err != nil {
+		return err
+	}
+	params.Remote = m.From
+	ex, m2, err := pairing.AnswerNew(params, r.id.card, m.Body[1:])
+	if errors.Is(err, pairing.ErrExchange) {
+		return nil // no honest device sent this, and nothing was given away
+	}
+	if err != nil {
+		return err
+	}
+	p.Guesses++
+	p.Answers = append(p.Answers, cachedReply{From: m.From, Asked: asked, How: m.Body[0], Exchange: ex.Bytes(), Message2: m2})
+	if err := r.t.j.Batch().PutSecretJSON([]byte(keyPairing), p).Commit(); err != nil {
+		return err
+	}
+	kill.Point(kill.ReceiverGuess)
+	if p.Guesses > 1 && r.opts.ShowCode != nil {
+		r.opts.ShowCode(p.Code, p.Link, maxGuesses-p.Guesses+1)
+	}
+	return box.Post(ctx, m.From, append([]byte{m.Body[0]}, m2...))
+}
+
+func (p *newPairing) params(server id.Peer, how byte) (pairing.Params, error) {
+	o := oldPairing{Code: p.Code, Scope: p.Scope}
+	if how == pairByLink {
+		o.Link = p.Link
+	}
+	return o.params(server)
+}
+
+// granted opens the grant and makes the master key durable.
+func (r *receiving) granted(sid id.Session, sealed, senderCard []byte) (bool, error) {
+	g, err := grant.Open(sealed, r.id.exchange, senderCard, r.id.card, sid)
+	if err != nil {
+		return false, ErrInterferedWith
+	}
+	return true, r.adopt(g, senderCard)
+}

@@ -1,0 +1,703 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/decant-dev/decant/crypto/grant"
+	"github.com/decant-dev/decant/crypto/key"
+	"github.com/decant-dev/decant/crypto/pairing"
+	"github.com/decant-dev/decant/crypto/seal"
+	"github.com/decant-dev/decant/kill"
+	"github.com/decant-dev/decant/node/apply"
+	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/journal"
+	"github.com/decant-dev/decant/node/manifest"
+	"github.com/decant-dev/decant/node/pack"
+	"github.com/decant-dev/decant/node/remote"
+	"github.com/decant-dev/decant/node/session"
+	"github.com/decant-dev/decant/node/source/folder"
+	"github.com/decant-dev/decant/node/transfer"
+	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/wire"
+)
+
+// Limits and defaults of a sending.
+const (
+	defaultExpiry = 14 * 24 * time.Hour
+	maxExpiry     = 30 * 24 * time.Hour
+	smallLimit    = 16 << 20 // bytes below which a collection goes in packs of class S
+	smallItems    = 20_000   // and items: their pages must fit small packs too
+	announceEvery = 16       // packs
+)
+
+// sending is one call of Send.
+type sending struct {
+	n       *Node
+	t       *transferDir
+	opts    SendOptions
+	meta    meta
+	secrets secrets
+	st      state
+	id      *identity
+	server  id.Server
+	remote  *remote.Remote
+	keys    *seal.Keys
+	scanned *transfer.Scanned
+	up      *transfer.Uploader
+	pending []manifest.PackRef // durable, not yet announced
+	losses  int64
+	result  SendResult
+
+	incarnation [16]byte // of the server
+}
+
+// Send sends a collection, or goes on sending it: every step is taken from where the
+// journal says the last run stopped. It returns when the other device's receipt is
+// here, or, with Ticket or NoWait, when everything is stored.
+func (n *Node) Send(ctx context.Context, opts SendOptions) (*SendResult, error) {
+	s := &sending{n: n, opts: opts}
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	defer s.t.close()
+	ctx, cancel, err := n.pausable(ctx, s.t)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	err = s.run(ctx)
+	if cause := context.Cause(ctx); errors.Is(cause, ErrPaused) {
+		s.st.Paused = true
+		return nil, errors.Join(ErrPaused, s.t.save(&s.st))
+	}
+	return &s.result, n.explain(err)
+}
+
+// open finds the transfer to go on with, or begins one.
+func (s *sending) open() (err error) {
+	if s.opts.Session.IsZero() && !s.opts.New {
+		if err := s.find(); err != nil || s.t != nil {
+			return err
+		}
+	}
+	if !s.opts.Session.IsZero() {
+		if s.t, err = s.n.openSession(roleSender, s.opts.Session); err != nil {
+			return err
+		}
+		return s.load()
+	}
+	return s.begin()
+}
+
+// find looks for a transfer of the same paths that is not over.
+func (s *sending) find() error {
+	want, err := absolute(s.opts.Paths)
+	if err != nil {
+		return err
+	}
+	dirs, err := s.n.dirs()
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		if filepath.Base(dir)[0] != 's' {
+			continue
+		}
+		t, err := s.n.open(dir)
+		if errors.Is(err, ErrBusy) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		m, err1 := t.meta()
+		st, err2 := t.state()
+		if err1 == nil && err2 == nil && !st.State.Finished() && len(st.Receipt) == 0 && m.Ticket == s.opts.Ticket && slices.Equal(m.Paths, want) {
+			s.t = t
+			return s.load()
+		}
+		t.close()
+	}
+	return nil
+}
+
+func absolute(paths []string) ([]string, error) {
+	out := make([]string, len(paths))
+	for i, p := range paths {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = abs
+	}
+	return out, nil
+}
+
+// load reads what an earlier run left.
+func (s *sending) load() (err error) {
+	defer func() {
+		if err != nil {
+			s.t.close()
+		}
+	}()
+	if s.meta, err = s.t.meta(); err != nil {
+		return err
+	}
+	if s.st, err = s.t.state(); err != nil {
+		return err
+	}
+	if err = s.t.j.GetSecretJSON(keySecrets, &s.secrets); err != nil {
+		return err
+	}
+	return s.derive()
+}
+
+func (s *sending) derive() (err error) {
+	if s.id, err = s.secrets.identity(s.meta.Card); err != nil {
+		return err
+	}
+	if s.server, err = id.ParseServer(s.meta.Server); err != nil {
+		return err
+	}
+	mk, err := seal.MasterKeyFromBytes(s.secrets.Master)
+	if err != nil {
+		return err
+	}
+	s.keys, err = seal.Schedule(mk, s.st.Session, s.id.cardHash)
+	return err
+}
+
+// begin makes a new transfer: keys and options are durable before anything else happens.
+func (s *sending) begin() error {
+	if len(s.opts.Paths) == 0 {
+		return ErrNothingToSend
+	}
+	if s.n.cfg.Server.IsZero() {
+		return errors.New("node: no server is set")
+	}
+	paths, err := absolute(s.opts.Paths)
+	if err != nil {
+		return err
+	}
+	for _, p := range paths {
+		if _, err := os.Stat(p); err != nil {
+			return err
+		}
+	}
+	expiry := s.opts.Expiry
+	if expiry == 0 {
+		expiry = defaultExpiry
+	}
+	if expiry < 0 || expiry > maxExpiry {
+		return fmt.Errorf("node: expiry must be at most %d days", maxExpiry/(24*time.Hour))
+	}
+	secrets, card, err := s.n.newIdentity(key.Sender)
+	if err != nil {
+		return err
+	}
+	secrets.Master = seal.NewMasterKey().Bytes()
+	if s.opts.Ticket {
+		share := pairing.NewShare()
+		secrets.Ticket, secrets.Share = pairing.NewTicket().Bytes(), share[:]
+	}
+	s.secrets = *secrets
+	s.meta = meta{Version: metaVersion, Role: roleSender, Created: s.n.cfg.Now(), Server: s.n.cfg.Server.String(), Card: card,
+		Paths: paths, Ticket: s.opts.Ticket, Expiry: expiry}
+	s.st = state{State: session.New, Session: id.NewSession(), Open: id.NewRequest()}
+	if s.t, err = s.n.open(s.n.dirOf(roleSender, s.st.Session[:])); err != nil {
+		return err
+	}
+	err = s.t.j.Batch().PutJSON(keyMeta, &s.meta).PutSecretJSON(keySecrets, &s.secrets).PutJSON(keyState, &s.st).Commit()
+	if err == nil {
+		err = s.derive()
+	}
+	if err != nil {
+		s.t.close()
+		return err
+	}
+	kill.Point(kill.SenderSession)
+	return nil
+}
+
+func (s *sending) run(ctx context.Context) error {
+	s.result.Session = s.st.Session
+	s.n.event(item.Event{Type: "session", Session: &item.SessionNotice{ID: s.st.Session.String()}})
+	if s.st.Paused {
+		s.st.Paused = false
+		s.n.notice("resumed", "")
+	}
+	if s.st.State.Finished() {
+		return s.over()
+	}
+	src, err := folder.New(s.meta.Paths)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if err := s.scan(ctx, src); err != nil {
+		return err
+	}
+	if s.remote, err = s.n.dial(s.id, s.server); err != nil {
+		return err
+	}
+	defer s.remote.Close()
+	if err := s.openSession(ctx); err != nil {
+		return err
+	}
+	if !s.result.Unchanged {
+		if err := s.pair(ctx); err != nil {
+			return err
+		}
+		if err := s.upload(ctx, src); err != nil {
+			return err
+		}
+	}
+	if s.meta.Ticket || s.opts.NoWait {
+		return nil
+	}
+	return s.await(ctx)
+}
+
+// over reports on a transfer that is finished already.
+func (s *sending) over() error {
+	if s.st.State == session.Over {
+		return ErrSessionOver
+	}
+	s.n.notice("already-sent", "")
+	return s.showReceipt()
+}
+
+// scan finds what there is to send. The epoch that is worked at is the one that is not
+// yet committed; if the last one is, another scan tells whether anything has changed since.
+func (s *sending) scan(ctx context.Context, src *folder.Folder) error {
+	s.n.stage(item.StageScanning)
+	epoch := max(s.st.Epoch, 1)
+	again := s.st.Committed && s.st.Epoch >= 1
+	if again {
+		epoch++
+	}
+	res, err := transfer.Scan(ctx, src, s.t.j, epoch, s.lost)
+	if err != nil {
+		return err
+	}
+	if again && !res.Changed {
+		s.n.notice("already-sent", "")
+		s.result.Unchanged = true
+		s.result.Epoch = s.st.Epoch
+		s.fill(res)
+		return transfer.ForgetScan(s.t.j, epoch) // the next run must look again
+	}
+	if res.Total.Items == 0 {
+		return errors.Join(ErrNothingToSend, transfer.ForgetScan(s.t.j, epoch))
+	}
+	if again {
+		s.st.Epoch, s.st.Committed = epoch, false
+		if err := s.t.move(&s.st, session.Changed); err != nil {
+			return err
+		}
+	}
+	s.scanned = res
+	s.fill(res)
+	return nil
+}
+
+func (s *sending) fill(res *transfer.Scanned) {
+	s.result.Sent = res.Kinds
+	s.result.Losses = res.Losses
+}
+
+func (s *sending) lost(l item.Loss) {
+	s.losses++
+	s.n.loss(l)
+}
+
+// packsFor reckons how many blobs a collection takes at most.
+func packsFor(res *transfer.Scanned, class wire.Class) uint64 {
+	plain := int64(pack.PlainSize(class))
+	need := (res.ToRead.Bytes+res.Total.Items*64)/(plain*9/10) + 8
+	return pack.Padme(uint64(need + need/8))
+}
+
+// openSession makes the session known to the server.
+func (s *sending) openSession(ctx context.Context) error {
+	s.n.stage(item.StageConnecting)
+	hello, err := s.remote.Hello(ctx)
+	if err != nil {
+		return err
+	}
+	s.incarnation = hello.Incarnation
+	if s.st.State != session.New {
+		return nil
+	}
+	class := wire.ClassL
+	if s.scanned.Total.Bytes < smallLimit && s.scanned.Total.Items < smallItems {
+		class = wire.ClassS
+	}
+	blobs := packsFor(s.scanned, class)
+	if room := blobs * uint64(class.BlobSize()); room > hello.MaxSessionBytes || room > hello.FreeBytes {
+		return ErrServerFull
+	}
+	offer := remote.Offer{Request: s.st.Open, Session: s.st.Session, Class: class, Blobs: blobs + blobs/2 + 64, Expiry: s.meta.Expiry}
+	if most := hello.MaxSessionBytes / uint64(class.BlobSize()); offer.Blobs > most {
+		offer.Blobs = most
+	}
+	if room := hello.FreeBytes / uint64(class.BlobSize()); offer.Blobs > room {
+		offer.Blobs = room
+	}
+	s.st.Class = uint8(class)
+	if s.meta.Ticket {
+		if offer.Ticket, err = s.ticketOffer(hello); err != nil {
+			return err
+		}
+	}
+	// The offer must be the same if it has to be repeated after a crash.
+	var kept remote.Offer
+	if err := s.t.j.GetSecretJSON(keyOffer, &kept); err == nil {
+		offer = kept
+		s.st.Class = uint8(kept.Class)
+	} else if !errors.Is(err, journal.ErrNotFound) {
+		return err
+	} else if err := s.t.j.Batch().PutSecretJSON(keyOffer, &offer).Commit(); err != nil {
+		return err
+	}
+	expires, err := s.remote.Open(ctx, offer)
+	if err != nil {
+		return err
+	}
+	s.st.Expires = expires
+	s.st.Items = s.scanned.Total
+	if err := s.t.move(&s.st, session.Opened); err != nil {
+		return err
+	}
+	kill.Point(kill.SenderOpened)
+	return nil
+}
+
+var keyOffer = []byte("m/offer")
+
+// ticketOffer makes what the server keeps for whoever has the ticket.
+func (s *sending) ticketOffer(hello *remote.Hello) (*remote.Ticket, error) {
+	t, err := pairing.TicketFromBytes(s.secrets.Ticket)
+	if err != nil {
+		return nil, err
+	}
+	k, err := t.Key(s.secrets.Share)
+	if err != nil {
+		return nil, err
+	}
+	mk, err := seal.MasterKeyFromBytes(s.secrets.Master)
+	if err != nil {
+		return nil, err
+	}
+	notAfter := s.n.cfg.Now().Add(min(s.meta.Expiry, hello.MaxExpiry)).UTC().Truncate(time.Second)
+	g := &grant.Grant{MK: mk, Session: s.st.Session, SenderCard: s.id.cardHash, NotAfter: notAfter}
+	sealed, err := grant.SealTicket(g, s.id.device, s.meta.Card, k)
+	if err != nil {
+		return nil, err
+	}
+	return &remote.Ticket{Locator: t.Locator(), ClaimKey: t.ClaimPublic(), Share: [32]byte(s.secrets.Share), Grant: sealed}, nil
+}
+
+// pair gives the keys away: by a code, once; by a ticket, whenever it is asked for.
+func (s *sending) pair(ctx context.Context) error {
+	if s.meta.Ticket {
+		if s.opts.ShowTicket != nil {
+			t, err := pairing.TicketFromBytes(s.secrets.Ticket)
+			if err != nil {
+				return err
+			}
+			s.opts.ShowTicket(t.Words(), t.URI(s.server))
+		}
+		return nil
+	}
+	if !s.st.Granted {
+		if err := s.pairOld(ctx); err != nil {
+			return err
+		}
+	}
+	return s.pin(ctx)
+}
+
+// pin confirms the receiver to the server and, signed, to the receiver.
+func (s *sending) pin(ctx context.Context) error {
+	if s.st.Pinned || s.st.Peer.IsZero() {
+		return nil
+	}
+	p := grant.SignPin(s.id.device, grant.Pin{Session: s.st.Session, Receiver: s.st.Peer, ReceiverCard: key.HashCard(s.st.PeerCard), Incarnation: s.incarnation})
+	if err := s.remote.Pin(ctx, s.st.Session, s.st.Peer, p); err != nil {
+		return err
+	}
+	kill.Point(kill.SenderPinned)
+	s.st.Pinned = true
+	s.n.event(item.Event{Type: "session", Session: &item.SessionNotice{ID: s.st.Session.String(), Peer: s.st.Peer.Short()}})
+	if s.st.State == session.Open {
+		return s.t.move(&s.st, session.Granted)
+	}
+	return s.t.save(&s.st)
+}
+
+// upload puts what the epoch wants: the catalog, the content, the manifest.
+func (s *sending) upload(ctx context.Context, src *folder.Folder) (err error) {
+	epoch := max(s.st.Epoch, 1)
+	m := &meter{n: s.n, t: s.t, stage: item.StageSending, total: s.scanned.ToRead}
+	s.up, err = transfer.NewUploader(transfer.UploadConfig{Source: src, Journal: s.t.j, Store: s.remote.Session(s.st.Session), Keys: s.keys,
+		Session: s.st.Session, Class: wire.Class(s.st.Class), Workers: s.n.cfg.Workers, Streams: s.n.cfg.Streams,
+		Durable: s.announce, Progress: func(items, bytes, wire, _ int64) { m.report(items, bytes, wire) }, Loss: s.lost})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		s.result.WireBytes, s.result.Read, s.result.Packs = s.up.WireBytes(), s.up.BytesRead(), s.up.Packs()
+	}()
+	if !s.st.Committed && s.st.Epoch == 0 {
+		if err := s.commit(ctx, 0, false); err != nil {
+			return err
+		}
+	}
+	s.n.stage(item.StageSending)
+	if err := s.catchUp(ctx); err != nil {
+		return err
+	}
+	if s.st.Epoch < epoch {
+		s.st.Epoch, s.st.Committed = epoch, false
+		if err := s.t.save(&s.st); err != nil {
+			return err
+		}
+	}
+	if err := s.up.Content(ctx, epoch); err != nil {
+		return err
+	}
+	if err := s.flushAnnouncements(ctx); err != nil {
+		return err
+	}
+	if err := s.commit(ctx, epoch, true); err != nil {
+		return err
+	}
+	s.result.Epoch, s.result.Losses = epoch, s.scanned.Losses+s.losses
+	return nil
+}
+
+// keptRoot is a sealed root in the journal: what was sealed is what is committed, also after a crash.
+type keptRoot struct {
+	Epoch     uint64    `json:"epoch"`
+	Final     bool      `json:"final"`
+	Commit    id.Commit `json:"commit"`
+	Sealed    []byte    `json:"sealed"`
+	Signature []byte    `json:"signature"`
+}
+
+func rootKey(epoch uint64) []byte { return fmt.Appendf(nil, "m/root/%d", epoch) }
+
+// commit makes an epoch's manifest durable, then its root, then the fact.
+func (s *sending) commit(ctx context.Context, epoch uint64, final bool) error {
+	var kept keptRoot
+	err := s.t.j.GetJSON(rootKey(epoch), &kept)
+	if errors.Is(err, journal.ErrNotFound) {
+		err = s.sealRoot(ctx, epoch, final, &kept)
+	}
+	if err != nil {
+		return err
+	}
+	root := &remote.Root{Epoch: epoch, Final: kept.Final, Sealed: kept.Sealed, Signature: kept.Signature}
+	if err := s.remote.Commit(ctx, s.st.Session, root); err != nil {
+		return err
+	}
+	if epoch == 0 {
+		kill.Point(kill.SenderCatalog)
+	} else {
+		kill.Point(kill.SenderCommitted)
+	}
+	s.st.Epoch, s.st.Commit, s.st.Committed, s.st.Final = epoch, kept.Commit, true, final
+	event := session.Cataloged
+	if final {
+		event = session.Committed
+	}
+	if err := s.t.move(&s.st, event); err != nil {
+		return err
+	}
+	if final {
+		kill.Point(kill.SenderSent)
+	}
+	return nil
+}
+
+func (s *sending) sealRoot(ctx context.Context, epoch uint64, final bool, kept *keptRoot) error {
+	root, err := s.up.Manifest(ctx, epoch, final, s.st.Commit)
+	if err != nil {
+		return err
+	}
+	kill.Point(kill.SenderPages)
+	sealed, commit, err := manifest.SealRoot(s.keys, root)
+	if err != nil {
+		return err
+	}
+	*kept = keptRoot{Epoch: epoch, Final: final, Commit: commit, Sealed: sealed, Signature: manifest.SignCommit(s.id.device, commit)}
+	if err := s.t.j.Batch().PutJSON(rootKey(epoch), kept).Commit(); err != nil {
+		return err
+	}
+	kill.Point(kill.SenderRoot)
+	return nil
+}
+
+// announce is called for each durable pack: a receiver that is there already need not
+// wait for the manifest. Announcements leave every announceEvery packs, whatever is in them.
+func (s *sending) announce(ctx context.Context, ref manifest.PackRef) error {
+	s.pending = append(s.pending, ref)
+	if len(s.pending) < announceEvery {
+		return nil
+	}
+	if s.meta.Ticket && s.st.Peer.IsZero() {
+		if err := s.confirmClaim(ctx); err != nil {
+			return err
+		}
+	}
+	return s.flushAnnouncements(ctx)
+}
+
+// catchUp announces what an earlier run had put.
+func (s *sending) catchUp(ctx context.Context) error {
+	if s.st.Peer.IsZero() {
+		return nil
+	}
+	refs, err := transfer.Refs(s.t.j)
+	if err != nil {
+		return err
+	}
+	s.pending = refs
+	return s.flushAnnouncements(ctx)
+}
+
+// confirmClaim looks whether somebody has claimed the ticket while this device is
+// online, tells the person, and pins the claimer: from then on announcements go there.
+// Whoever claims holds the ticket, or is the server's invention; the latter reads nothing.
+func (s *sending) confirmClaim(ctx context.Context) error {
+	st, err := s.remote.Status(ctx, s.st.Session)
+	if err != nil || st.Receiver.IsZero() {
+		return err
+	}
+	card, err := key.ParseCard(st.ReceiverCard)
+	if err != nil || card.Role != key.Receiver || card.Peer != st.Receiver {
+		return nil
+	}
+	s.st.Peer, s.st.PeerCard = card.Peer, slices.Clone(st.ReceiverCard)
+	s.n.notice("claimed-by", card.Peer.Short())
+	return s.pin(ctx)
+}
+
+// maxAnnounced is how many references one envelope holds.
+const maxAnnounced = 1000
+
+func (s *sending) flushAnnouncements(ctx context.Context) error {
+	if s.st.Peer.IsZero() {
+		s.pending = s.pending[:0] // nobody is there; the manifest will say it
+		return nil
+	}
+	for part := range slices.Chunk(s.pending, maxAnnounced) {
+		slices.SortFunc(part, func(a, b manifest.PackRef) int { return int(a.Index) - int(b.Index) })
+		list, err := manifest.AppendPackList(nil, part)
+		if err != nil {
+			return err
+		}
+		body, err := session.SealEnvelope(s.keys, s.st.Session, s.id.device.Peer(), s.st.Peer, session.Announce, list)
+		if err != nil {
+			return err
+		}
+		err = s.remote.Mailbox(s.st.Session.Scope()).Post(ctx, s.st.Peer, body)
+		if wire.StatusOf(err) == wire.QuotaCount {
+			break // the receiver is away: what is in the manifest needs no announcement
+		}
+		if err != nil {
+			return err
+		}
+		kill.Point(kill.SenderAnnounced)
+	}
+	s.pending = s.pending[:0]
+	return nil
+}
+
+// await waits for the receipt, confirms it and finishes the session.
+func (s *sending) await(ctx context.Context) error {
+	if len(s.st.Receipt) == 0 {
+		s.n.stage(item.StageWaiting)
+		after := uint64(0)
+		for len(s.st.Receipt) == 0 {
+			next, err := s.fetchReceipt(ctx, after, fetchWait)
+			if err != nil {
+				return err
+			}
+			after = next
+		}
+	}
+	return s.finish(ctx)
+}
+
+// fetchReceipt looks once into the mailbox; a valid receipt is in the journal when it returns.
+func (s *sending) fetchReceipt(ctx context.Context, after uint64, wait time.Duration) (next uint64, err error) {
+	ms, _, err := s.remote.Mailbox(s.st.Session.Scope()).Fetch(ctx, after, wait)
+	if err != nil {
+		return after, err
+	}
+	for i := range ms {
+		after = ms[i].Sequence
+		if s.acceptReceipt(&ms[i]) {
+			if err := s.t.move(&s.st, session.AllDone); err != nil {
+				return after, err
+			}
+			kill.Point(kill.SenderReceipt)
+			return after, nil
+		}
+	}
+	return after, nil
+}
+
+// acceptReceipt verifies a message as the receipt for the last epoch: from the pinned
+// receiver, or in a ticket session from whoever could open the grant.
+func (s *sending) acceptReceipt(m *wire.Message) bool {
+	purpose, payload, err := session.OpenEnvelope(s.keys, s.st.Session, m.From, s.id.device.Peer(), m.Body)
+	if err != nil || purpose != session.Receipt {
+		return false
+	}
+	cardBytes, raw, err := session.ParseReceipt(payload)
+	if err != nil {
+		return false
+	}
+	card, err := key.ParseCard(cardBytes)
+	if err != nil || card.Role != key.Receiver || card.Peer != m.From || s.st.Granted && card.Peer != s.st.Peer {
+		return false
+	}
+	r, err := apply.ParseReceipt(raw, card.Peer)
+	if err != nil || r.Session != s.st.Session || r.Epoch != s.st.Epoch || r.Commit != s.st.Commit || !s.st.Committed || !s.st.Final {
+		return false
+	}
+	s.st.Peer, s.st.PeerCard, s.st.Receipt = card.Peer, slices.Clone(cardBytes), slices.Clone(raw)
+	return true
+}
+
+// finish confirms the receipt and lets the server forget the session.
+func (s *sending) finish(ctx context.Context) error {
+	if s.st.State != session.Done {
+		ack := grant.SignAck(s.id.device, grant.Ack{Session: s.st.Session, ReceiptHash: receiptHash(s.st.Receipt)})
+		kill.Point(kill.SenderAcked)
+		if err := s.remote.Finish(ctx, s.st.Session, ack); err != nil && wire.StatusOf(err) != wire.Done {
+			return err
+		}
+		kill.Point(kill.SenderFinished)
+		if err := s.t.move(&s.st, session.Confirmed); err != nil {
+			return err
+		}
+	}
+	s.n.stage(item.StageDone)
+	return s.showReceipt()
+}
+
+func (s *sending) showReceipt() error {
+	r, err := parseReceipt(s.st.Receipt, s.st.Peer)
+	s.result.Receipt = r
+	return err
+}
