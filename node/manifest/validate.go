@@ -14,7 +14,7 @@ import (
 const validatorMemory = 60 << 20
 
 // Validator judges a whole manifest from its pages, in order, holding none of them.
-// It is for one goroutine. It takes at most 60 MiB, 11 bytes for each path, each frame
+// It is for one goroutine. It takes at most 60 MiB, about 10 bytes for each path, each frame
 // with content and each pack. Once a method has failed the manifest is invalid as a whole and
 // the Validator is done.
 //
