@@ -171,7 +171,7 @@ func (s *Server) Sweep(ctx context.Context) error { return s.sweeper.Sweep(ctx) 
 // Scrub reads every blob once and takes damaged ones out, so that their senders can put them again. pace is called after
 // each blob with the bytes read so far and may wait, or end the scrub with an error.
 func (s *Server) Scrub(ctx context.Context, pace func(bytes int64) error) (checked, damaged int64, err error) {
-	return s.blobs.Scrub(ctx, pace)
+	return s.blobs.Scrub(ctx, s.sessions.Alive, pace)
 }
 
 // Backup writes a consistent copy of the database into dir, which must not exist. Blobs are not in it.

@@ -7,9 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strconv"
 	"testing"
 
@@ -23,6 +25,14 @@ import (
 	"github.com/decant-dev/decant/proto/wire"
 	"github.com/decant-dev/decant/server"
 )
+
+// TestMain makes the random tests longer than rapid's default, unless the command line says otherwise.
+func TestMain(m *testing.M) {
+	flag.Set("rapid.checks", "200")
+	flag.Set("rapid.steps", "100")
+	flag.Parse()
+	os.Exit(m.Run())
+}
 
 // The carrier of these tests authenticates a caller by a header.
 const peerHeader = "Test-Peer"
@@ -48,10 +58,30 @@ type world struct {
 	t      testing.TB
 	config server.Config
 	*server.Server
-	http *httptest.Server
+	handler http.Handler
+	http    *httptest.Server // nil: requests go straight to the handler
+	direct  bool
 }
 
 func start(t testing.TB, c server.Config) *world {
+	t.Helper()
+	w := prepare(t, c)
+	w.open()
+	t.Cleanup(w.stop)
+	return w
+}
+
+// startDirect is start without a network in between.
+func startDirect(t testing.TB, c server.Config) *world {
+	t.Helper()
+	w := prepare(t, c)
+	w.direct = true
+	w.open()
+	t.Cleanup(w.stop)
+	return w
+}
+
+func prepare(t testing.TB, c server.Config) *world {
 	t.Helper()
 	if c.Dir == "" {
 		c.Dir = t.TempDir()
@@ -60,10 +90,7 @@ func start(t testing.TB, c server.Config) *world {
 		c.Watermark = 1 // the machine of the test may be nearly full
 	}
 	c.Caller = callerOf
-	w := &world{t: t, config: c}
-	w.open()
-	t.Cleanup(func() { w.stop() })
-	return w
+	return &world{t: t, config: c}
 }
 
 func (w *world) open() {
@@ -73,15 +100,20 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.Server = s
-	w.http = httptest.NewServer(authenticated(s.Handler()))
+	w.handler = authenticated(s.Handler())
+	if !w.direct {
+		w.http = httptest.NewServer(w.handler)
+	}
 }
 
 func (w *world) stop() {
-	if w.http == nil {
+	if w.handler == nil {
 		return
 	}
-	w.http.Close()
-	w.http = nil
+	w.handler = nil
+	if w.http != nil {
+		w.http.Close()
+	}
 	if err := w.Close(); err != nil {
 		w.t.Error(err)
 	}
@@ -109,7 +141,11 @@ func (w *world) device() *device {
 // raw sends a request and returns its answer and body. It demands that a refusal holds a status and no text.
 func (d *device) raw(method, path string, body []byte, header ...string) (wire.Status, []byte) {
 	d.w.t.Helper()
-	r, err := http.NewRequest(method, d.w.http.URL+path, bytes.NewReader(body))
+	base := "http://direct"
+	if !d.w.direct {
+		base = d.w.http.URL
+	}
+	r, err := http.NewRequest(method, base+path, bytes.NewReader(body))
 	if err != nil {
 		d.w.t.Fatal(err)
 	}
@@ -117,10 +153,7 @@ func (d *device) raw(method, path string, body []byte, header ...string) (wire.S
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		d.w.t.Fatal(err)
-	}
+	resp := d.w.do(r)
 	defer resp.Body.Close()
 	out, err := io.ReadAll(resp.Body)
 	if err != nil {
@@ -130,6 +163,22 @@ func (d *device) raw(method, path string, body []byte, header ...string) (wire.S
 		return wire.OK, out
 	}
 	return refusal(d.w.t, resp, out), nil
+}
+
+// do sends a request over the network or straight to the handler.
+func (w *world) do(r *http.Request) *http.Response {
+	w.t.Helper()
+	if w.direct {
+		rec := httptest.NewRecorder()
+		r.RemoteAddr = "192.0.2.1:1000"
+		w.handler.ServeHTTP(rec, r)
+		return rec.Result()
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return resp
 }
 
 func refusal(t testing.TB, resp *http.Response, body []byte) wire.Status {

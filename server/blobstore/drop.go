@@ -103,9 +103,9 @@ func (s *Store) Orphans(ctx context.Context, live func(id.Session) (bool, error)
 	return removed, nil
 }
 
-// Scrub reads every blob once and takes damaged ones out. pace is called with the bytes read so far after each blob
+// Scrub reads every blob of the sessions for which live reports true once and takes damaged ones out. pace is called with the bytes read so far after each blob
 // and may wait or stop the scrub with an error.
-func (s *Store) Scrub(ctx context.Context, pace func(bytes int64) error) (checked, damaged int64, err error) {
+func (s *Store) Scrub(ctx context.Context, live func(id.Session) (bool, error), pace func(bytes int64) error) (checked, damaged int64, err error) {
 	var read int64
 	from := db.AllBlobs()
 	for {
@@ -121,7 +121,7 @@ func (s *Store) Scrub(ctx context.Context, pace func(bytes int64) error) (checke
 			if err := ctx.Err(); err != nil {
 				return checked, damaged, err
 			}
-			n, bad, err := s.scrubOne(k)
+			n, bad, err := s.scrubOne(k, live)
 			if err != nil {
 				return checked, damaged, err
 			}
@@ -140,13 +140,16 @@ func (s *Store) Scrub(ctx context.Context, pace func(bytes int64) error) (checke
 }
 
 // scrubOne checks the blob of one row, which may have gone meanwhile.
-func (s *Store) scrubOne(key []byte) (read int64, damaged bool, err error) {
+func (s *Store) scrubOne(key []byte, live func(id.Session) (bool, error)) (read int64, damaged bool, err error) {
 	sid, name := db.ParseBlobKey(key)
 	h, err := s.Enter(sid)
 	if err != nil {
 		return 0, false, nil // ended
 	}
 	defer h.Close()
+	if ok, err := live(sid); err != nil || !ok {
+		return 0, false, err
+	}
 	before := s.rotten.Load()
 	b, err := h.Open(name)
 	if errors.Is(err, wire.NotFound) {

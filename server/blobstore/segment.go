@@ -173,11 +173,13 @@ func (c *fileCache) remove(n fileName) (bool, error) {
 		}
 	}
 	_, path := n.path(c.fs, c.dir)
-	err := c.fs.Remove(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := c.fs.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return err == nil, err
+	if err := c.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	return true, nil
 }
 
 // close closes every file.
