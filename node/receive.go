@@ -776,7 +776,7 @@ func (r *receiving) handOver(ctx context.Context) error {
 		return err
 	}
 	if r.target != nil {
-		if err := r.target.RemoveStaged(); err != nil {
+		if err := r.target.Tidy(); err != nil {
 			return err
 		}
 		kill.Point(kill.ReceiverCleaned)

@@ -354,6 +354,7 @@ func (n *Node) Verify(ctx context.Context, sid id.Session) (*VerifyResult, error
 	}
 	defer t.close()
 	defer target.Close()
+	defer target.Tidy()
 	return readBack(ctx, t.j, plan, newUndoLog(t.j))
 }
 

@@ -18,8 +18,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/decant-dev/decant/crypto/key"
 	"github.com/decant-dev/decant/crypto/seal"
 	"github.com/decant-dev/decant/node/item"
@@ -208,11 +206,11 @@ func (n *Node) open(dir string) (*transferDir, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)
 	}
-	lock, err := vfs.Default.Lock(filepath.Join(dir, "lock"))
+	lock, err := journal.Lock(filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrBusy, err)
 	}
-	j, err := journal.Open(filepath.Join(dir, "journal"), vfs.Default, n.key)
+	j, err := journal.Open(filepath.Join(dir, "journal"), n.key)
 	if err != nil {
 		lock.Close()
 		return nil, err

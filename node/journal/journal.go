@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -30,8 +31,15 @@ type Journal struct {
 	key seal.Key
 }
 
-// Open opens or creates the journal in dir on the file system fs (vfs.Default on a device).
-func Open(dir string, fs vfs.FS, key seal.Key) (*Journal, error) {
+// Lock takes the lock file at path for this process, or fails at once if another
+// process has it. Closing what it returns, or the end of the process, gives it back.
+func Lock(path string) (io.Closer, error) { return vfs.Default.Lock(path) }
+
+// Open opens or creates the journal in dir on this device's file system.
+func Open(dir string, key seal.Key) (*Journal, error) { return OpenOn(vfs.Default, dir, key) }
+
+// OpenOn is Open on another file system, such as one in memory that can crash.
+func OpenOn(fs vfs.FS, dir string, key seal.Key) (*Journal, error) {
 	cache := pebble.NewCache(4 << 20)
 	defer cache.Unref()
 	db, err := pebble.Open(dir, &pebble.Options{

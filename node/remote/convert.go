@@ -71,10 +71,11 @@ func done[T any](d *decoder, v *T) (*T, error) {
 }
 
 func helloFromWire(m *serverpb.HelloResponse) (*Hello, error) {
-	if m.Version != wire.Version {
+	if m.Version != wire.Version && m.Version != 0 {
 		return nil, wire.Fail(wire.Version1, "")
 	}
 	var d decoder
+	d.check(m.Version != 0)
 	d.check(m.MaxExpirySeconds >= 0 && m.MaxExpirySeconds <= maxExpiry)
 	return done(&d, &Hello{Version: m.Version, Incarnation: d.bytes16(m.Incarnation), Time: d.time(m.TimeUnixMs),
 		MaxSessionBytes: m.MaxSessionBytes, MaxExpiry: time.Duration(m.MaxExpirySeconds) * time.Second, FreeBytes: m.FreeBytes})

@@ -88,7 +88,7 @@ func (r *Remote) roundTrip(hr *http.Request, wait time.Duration) (*http.Response
 			err = cause
 		}
 		cancel(nil)
-		return nil, err
+		return nil, ownWords(err)
 	}
 	w.answered()
 	resp.Body = &watchedBody{ReadCloser: resp.Body, ctx: ctx, w: w, cancel: cancel}
@@ -154,6 +154,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 		if cause := context.Cause(b.ctx); cause != nil {
 			err = cause
 		}
+		err = ownWords(err)
 	}
 	return n, err
 }

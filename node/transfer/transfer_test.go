@@ -12,8 +12,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"github.com/decant-dev/decant/crypto/key"
 	"github.com/decant-dev/decant/crypto/seal"
 	"github.com/decant-dev/decant/node/item"
@@ -53,7 +51,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) journal(name string) *journal.Journal {
-	j, err := journal.Open(filepath.Join(w.dir, name), vfs.Default, seal.NewKey())
+	j, err := journal.Open(filepath.Join(w.dir, name), seal.NewKey())
 	if err != nil {
 		w.t.Fatal(err)
 	}

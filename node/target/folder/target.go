@@ -211,6 +211,19 @@ func (t *Target) quietly(f func() error) error {
 	return err
 }
 
+// Tidy removes what waits in the tree and, unless originals are kept for an undo, the
+// staging directory itself. The target must not be used afterwards except to be closed.
+func (t *Target) Tidy() error {
+	if err := t.RemoveStaged(); err != nil {
+		return err
+	}
+	kept, err := t.undo.top.Names(1)
+	if err != nil || len(kept) > 0 {
+		return err
+	}
+	return t.RemoveStaging()
+}
+
 // RemoveStaged removes what waits in the tree and keeps what undo needs. The tree can
 // be used again.
 func (t *Target) RemoveStaged() error {
