@@ -11,8 +11,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -387,4 +389,26 @@ func TestOneTransfer(t *testing.T) {
 	if st.State != serverpb.State_STATE_DONE {
 		t.Fatalf("status: %v", st)
 	}
+}
+
+func newRecorder() *httptest.ResponseRecorder { return httptest.NewRecorder() }
+
+func urlOf(path string) *url.URL { return &url.URL{Scheme: "http", Host: "direct", Path: path} }
+
+// lockedBuffer is a buffer for several writers.
+type lockedBuffer struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }

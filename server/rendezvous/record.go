@@ -84,6 +84,9 @@ func (s *Session) encode() []byte {
 	return append(out, s.Ack...)
 }
 
+// Row returns the record's row, for tests that fill a database.
+func (s *Session) Row() []byte { return s.encode() }
+
 // decode reads a row; nothing in s points into b.
 func (s *Session) decode(sid id.Session, b []byte) error {
 	if len(b) < recordBytes || b[0] != 1 {
