@@ -34,6 +34,7 @@ type retrier struct {
 	mu       sync.Mutex    // guards the rest
 	answered bool          // the server has answered once
 	up       chan struct{} // nil while the server answers; closed when it does again
+	failed   int           // probes in vain since it is away
 	troubled int           // operations being repeated that have been told about
 }
 
@@ -68,9 +69,6 @@ func (r *retrier) do(ctx context.Context, extra time.Duration, attempt func(cont
 	start := time.Now()
 	var told, token bool
 	defer func() {
-		if token {
-			<-r.probe
-		}
 		if told {
 			r.calm()
 		}
@@ -78,6 +76,7 @@ func (r *retrier) do(ctx context.Context, extra time.Duration, attempt func(cont
 	for n := 0; ; n++ {
 		limit := r.limit(extra)
 		err := r.try(ctx, start, limit, attempt)
+		probed := token
 		if token {
 			<-r.probe
 			token = false
@@ -101,10 +100,9 @@ func (r *retrier) do(ctx context.Context, extra time.Duration, attempt func(cont
 		}
 		var up <-chan struct{}
 		if out == lost {
-			up = r.away()
+			up = r.away(probed)
 		}
-		token, err = r.pause(ctx, n, up, start, limit, err)
-		if err != nil {
+		if token, err = r.pause(ctx, n, up, start, limit, err); err != nil {
 			return err
 		}
 	}
@@ -120,8 +118,9 @@ func (r *retrier) try(ctx context.Context, start time.Time, limit time.Duration,
 	return attempt(ctx)
 }
 
-// pause waits before repetition n. With up it returns early once the server answers
-// another operation, or else with the token that lets this one try alone.
+// pause waits before repetition n. With up, a channel of away, it returns with the
+// token that lets this operation alone try, or without it once the server answered
+// another one.
 func (r *retrier) pause(ctx context.Context, n int, up <-chan struct{}, start time.Time, limit time.Duration, last error) (token bool, err error) {
 	var over <-chan time.Time // nil: no limit
 	if limit > 0 {
@@ -131,26 +130,37 @@ func (r *retrier) pause(ctx context.Context, n int, up <-chan struct{}, start ti
 	}
 	timer := time.NewTimer(jitter(n))
 	defer timer.Stop()
-	var try chan<- struct{} // the probe, once the timer has fired
+	var try chan<- struct{}
+	if up != nil { // the token first, then the wait, so that the waits don't add up to a stream
+		timer.Stop()
+		try = r.probe
+	}
 	for {
 		select {
-		case <-ctx.Done():
-			return false, fmt.Errorf("%w (%w)", context.Cause(ctx), last)
-		case <-over:
-			return false, r.gaveUp(last)
-		case <-up:
-			// Back. What is left of the wait shrinks to a spread that still grows with n,
-			// so an operation that fails on its own account does not spin.
-			up, try = nil, nil
-			timer.Reset(jitter(min(n, 3)))
-		case <-timer.C:
-			if up == nil {
-				return false, nil
-			}
-			try = r.probe
 		case try <- struct{}{}:
-			return true, nil
+			token, try = true, nil
+			timer.Reset(jitter(max(n, r.failures())))
+			continue
+		case <-up:
+			// Back. The spread still grows with n at first, so that an operation which fails
+			// on its own account does not spin.
+			if token {
+				<-r.probe
+			}
+			token, up, try = false, nil, nil
+			timer.Reset(jitter(min(n, 3)))
+			continue
+		case <-timer.C:
+			return token, nil
+		case <-ctx.Done():
+			err = fmt.Errorf("%w (%w)", context.Cause(ctx), last)
+		case <-over:
+			err = r.gaveUp(last)
 		}
+		if token {
+			<-r.probe
+		}
+		return false, err
 	}
 }
 
@@ -196,14 +206,24 @@ func (r *retrier) reached() {
 	}
 }
 
-// away notes that the server was not reached. The channel closes when it is again.
-func (r *retrier) away() <-chan struct{} {
+// away notes that the server was not reached, by the operation that probed or by
+// another. The channel closes when it is again.
+func (r *retrier) away(probed bool) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.up == nil {
-		r.up = make(chan struct{})
+		r.up, r.failed = make(chan struct{}), 0
+	}
+	if probed {
+		r.failed++
 	}
 	return r.up
+}
+
+func (r *retrier) failures() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
 }
 
 func (r *retrier) trouble(err error) {
