@@ -116,6 +116,13 @@ func (st *settler) item(it *item.Item) error {
 	}
 	st.seen[it.Ordinal/64] |= 1 << (it.Ordinal % 64)
 	e := &st.page.Entries[it.Ordinal-st.page.First]
+	if it.Lost == item.ReasonRemoved { // Extend has withdrawn it
+		if e.State != preview.Withdrawn {
+			return fmt.Errorf("item %d was removed: %w", it.Ordinal, folder.ErrUnplanned)
+		}
+		st.Withdrawn++
+		return nil
+	}
 	if e.Form != it.Form || it.Form != item.FormRecord && e.SourcePath() != it.Path {
 		return fmt.Errorf("item %d has changed its nature: %w", it.Ordinal, ErrMismatch)
 	}

@@ -2,8 +2,10 @@ package preview
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"slices"
@@ -80,8 +82,12 @@ func (p *Plan) extend(items []item.Item) error {
 		if i > 0 && it.Ordinal != items[i-1].Ordinal+1 {
 			return fmt.Errorf("item %d follows item %d on its page: %w", it.Ordinal, items[i-1].Ordinal, errPage)
 		}
-		if p.number(it.Ordinal) != 0 {
-			if err := p.flush(&page); err != nil {
+		if n := p.number(it.Ordinal); n != 0 {
+			err := p.flush(&page)
+			if err == nil && it.Lost == item.ReasonRemoved {
+				err = p.withdraw(n, it.Ordinal)
+			}
+			if err != nil {
 				return err
 			}
 			continue
@@ -101,6 +107,32 @@ func (p *Plan) extend(items []item.Item) error {
 		}
 	}
 	return p.flush(&page)
+}
+
+// withdraw takes an item out of the plan that the collection no longer has, and out of
+// staging if it has come: its name is free for another item.
+func (p *Plan) withdraw(n int, o item.Ordinal) error {
+	page, err := p.Page(n)
+	if err != nil {
+		return err
+	}
+	i := o - page.First
+	e := page.Entries[i]
+	if e.State == Withdrawn {
+		return nil
+	}
+	if e.Staged() {
+		err := p.t.Tree().Remove(e.Dest)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, folder.ErrNotDirectory) {
+			return err
+		}
+	}
+	p.head.Preview.uncount(&e, kind.HasRecords(e.Kind))
+	p.planner.forget(&e)
+	e.State = Withdrawn
+	changed := &Page{First: page.First, Entries: slices.Clone(page.Entries)}
+	changed.Entries[i] = e
+	return p.Update(n, changed)
 }
 
 func (p *Plan) flush(page *Page) error {
@@ -167,6 +199,10 @@ func (pl *planner) key(path string) uint64 { return hash(pl.caps.Key(path)) }
 func (pl *planner) plan(it *item.Item, page *Page) (Entry, error) {
 	e := Entry{Ordinal: it.Ordinal, Kind: it.Kind, Form: it.Form, Size: it.Size, ModTime: it.ModTime,
 		Perm: it.Perm & folder.MetaPerm, Revision: it.Revision}
+	if it.Lost == item.ReasonRemoved { // it has come and gone before we ever heard of it
+		e.State = Withdrawn
+		return e, nil
+	}
 	if it.Form == item.FormRecord {
 		err := pl.record(it, &e, page)
 		pl.p.head.Preview.count(&e, true)
@@ -465,7 +501,7 @@ func (pl *planner) forecast(it *item.Item) {
 
 // remember claims what a stored entry has, for a plan that was loaded.
 func (pl *planner) remember(e *Entry) {
-	if e.Form == item.FormRecord || e.Verdict == Skipped || e.Verdict == Lost {
+	if e.Form == item.FormRecord || e.Verdict == Skipped || e.Verdict == Lost || e.State == Withdrawn {
 		return
 	}
 	src, dest := e.SourcePath(), e.Dest
@@ -482,5 +518,17 @@ func (pl *planner) remember(e *Entry) {
 		pl.claims.put(key, dirOwner(src))
 		src, _ = folder.Split(src)
 		dest, _ = folder.Split(dest)
+	}
+}
+
+// forget gives back the name of an entry that is withdrawn.
+func (pl *planner) forget(e *Entry) {
+	owner := fileOwner(e.SourcePath())
+	if e.Form == item.FormDir {
+		owner = dirOwner(e.SourcePath())
+		clear(pl.dirs)
+	}
+	if e.Form != item.FormRecord {
+		pl.claims.release(pl.key(e.Dest), owner)
 	}
 }

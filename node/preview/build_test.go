@@ -197,3 +197,54 @@ func TestVerdicts(t *testing.T) {
 		t.Errorf("extended:\ngot  %q\nwant %q", got, want)
 	}
 }
+
+// TestWithdrawn: what a later epoch has removed gives its name back, in a plan that is
+// still in memory and in one that was loaded.
+func TestWithdrawn(t *testing.T) {
+	ctx := context.Background()
+	for _, load := range []bool{false, true} {
+		tg := open(t, t.TempDir(), nil)
+		store := MemStore{}
+		items := []item.Item{file("a", 1), file("d/b", 2), file("c", 3), {Kind: item.File, Form: item.FormDir, Path: "e", ModTime: 1e18, Perm: 0o755}}
+		p, err := Build(ctx, tg, pages(3, items...), store, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := tg.NewStager(p)
+		if err := s.Write(0, 0, 0, []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		if load {
+			if p, err = Load(tg, store, Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		later := append([]item.Item(nil), items...)
+		for _, i := range []int{0, 1, 3} {
+			later[i] = item.Item{Kind: item.File, Form: items[i].Form, Lost: item.ReasonRemoved}
+		}
+		gone := item.Item{Kind: item.Contact, Form: item.FormRecord, Lost: item.ReasonRemoved}
+		later = append(later, file("a", 5), file("d/b", 2), file("e", 1), gone)
+		for range 2 { // again is the same
+			if err := p.Extend(ctx, pages(3, later...)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []string{"new a", "new d/b", "new c", "new e", "new a", "new d/b", "new e", "none "}
+		if got := dests(t, p); fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("loaded %v:\ngot  %q\nwant %q", load, got, want)
+		}
+		for o, stage := range []bool{false, false, true, false, true, true, true, false} {
+			if pl, err := p.Place(item.Ordinal(o)); err != nil || pl.Stage != stage {
+				t.Errorf("item %d: %+v, %v", o, pl, err)
+			}
+		}
+		if in, err := tg.Tree().Lstat("a"); err != nil || in.Exists() {
+			t.Errorf("the withdrawn file is still staged: %+v, %v", in, err)
+		}
+		pv := p.Preview()
+		if k := pv.Kinds[0]; k.New != (item.Tally{Items: 4, Bytes: 11}) || pv.SpaceNeeded != 11 || pv.Directories != 0 || len(pv.Kinds) != 1 {
+			t.Errorf("%+v", pv)
+		}
+	}
+}

@@ -32,7 +32,18 @@ func (c *claims) get(key uint64) (owner uint64, ok bool) {
 		return 0, false
 	}
 	e := s.find(key)
-	return e.owner, e.key != 0
+	return e.owner, e.key != 0 && e.owner != released
+}
+
+// released is the owner of a name that is free again. (Owners come from a hash: that one of them is this, and its
+// name therefore given twice in the plan, is as unlikely as any collision, and found when the name is used.)
+const released = 0
+
+// release gives a name back, if it is owner's.
+func (c *claims) release(key, owner uint64) {
+	if have, ok := c.get(key); ok && have == owner {
+		c.put(key, released)
+	}
 }
 
 // put claims a name.

@@ -85,7 +85,7 @@ func (e *Entry) NaturalName() string {
 
 // Staged reports whether the plan wants the entry's content.
 func (e *Entry) Staged() bool {
-	return e.Form == item.FormFile && e.Verdict != Skipped && e.Verdict != Lost && e.Verdict != VerdictNone
+	return e.Form == item.FormFile && e.Verdict != Skipped && e.Verdict != Lost && e.Verdict != VerdictNone && e.State != Withdrawn
 }
 
 // Place returns what the stager needs.

@@ -109,6 +109,26 @@ func (p *Preview) count(e *Entry, records bool) {
 	}
 }
 
+// uncount takes one entry out of the summary again.
+func (p *Preview) uncount(e *Entry, records bool) {
+	switch {
+	case e.Form == item.FormDir:
+		p.Directories--
+		return
+	case e.Staged():
+		p.SpaceNeeded -= e.Size
+	}
+	k := p.kind(e.Kind)
+	t := k.tally(e.Verdict)
+	if records && e.Form == item.FormFile {
+		t = &k.Books
+	}
+	if t != nil {
+		t.Items--
+		t.Bytes -= e.Size
+	}
+}
+
 func (k *KindPreview) tally(v Verdict) *item.Tally {
 	switch v {
 	case New:
