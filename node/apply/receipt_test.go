@@ -2,7 +2,10 @@ package apply
 
 import (
 	"bytes"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"os"
 	"reflect"
 	"testing"
 	"time"
@@ -80,5 +83,65 @@ func TestE13ReceiptExact(t *testing.T) {
 	body := good[:len(good)-key.SignatureSize]
 	if _, err := ParseReceipt(append(bytes.Clone(body), d.Sign(label.Ack, body)...), d.Peer()); !errors.Is(err, ErrReceipt) {
 		t.Errorf("signed for another purpose: %v", err)
+	}
+}
+
+// receiptVector is one entry of testdata/receipt.json. A failure says what is wrong with it.
+type receiptVector struct {
+	Name    string `json:"name"`
+	Peer    string `json:"peer"`    // hex: the public key it is verified with
+	Receipt string `json:"receipt"` // hex
+	Failure string `json:"failure,omitempty"`
+}
+
+// TestReceiptVectors pins the encoding. DECANT_UPDATE=1 writes the file anew, from a
+// device whose seed is 32 bytes of 07.
+func TestReceiptVectors(t *testing.T) {
+	const path = "testdata/receipt.json"
+	if os.Getenv("DECANT_UPDATE") != "" {
+		b, err := json.MarshalIndent(makeReceiptVectors(t), "", "  ")
+		check(t, err)
+		check(t, os.MkdirAll("testdata", 0o755))
+		check(t, os.WriteFile(path, append(b, '\n'), 0o644))
+	}
+	b, err := os.ReadFile(path)
+	check(t, err)
+	var vectors []receiptVector
+	check(t, json.Unmarshal(b, &vectors))
+	for i, want := range makeReceiptVectors(t) {
+		if vectors[i] != want {
+			t.Errorf("%s is not what this code makes", want.Name)
+		}
+		raw, err := hex.DecodeString(vectors[i].Receipt)
+		check(t, err)
+		peer, err := hex.DecodeString(vectors[i].Peer)
+		check(t, err)
+		if _, err := ParseReceipt(raw, id.Peer(peer)); (err == nil) != (want.Failure == "") {
+			t.Errorf("%s: %v", want.Name, err)
+		}
+	}
+}
+
+func makeReceiptVectors(t *testing.T) []receiptVector {
+	d, err := key.DeviceFromSeed(bytes.Repeat([]byte{7}, 32))
+	check(t, err)
+	peer := d.Peer()
+	vector := func(name string, raw []byte, failure string) receiptVector {
+		return receiptVector{name, hex.EncodeToString(peer[:]), hex.EncodeToString(raw), failure}
+	}
+	good := SignReceipt(d, exampleReceipt())
+	nothing := SignReceipt(d, NewReceipt(&Summary{}, id.Session{3}, 1, id.Commit{4}, ReadBack, time.Unix(0, 0)))
+	body := bytes.Clone(good[:len(good)-key.SignatureSize])
+	level := bytes.Clone(body)
+	level[57] = 3
+	flipped := bytes.Clone(good)
+	flipped[30] ^= 1
+	return []receiptVector{
+		vector("three kinds", good, ""),
+		vector("nothing at all", nothing, ""),
+		vector("unknown level, signed", append(level, d.Sign(label.Receipt, level)...), "level"),
+		vector("signed as an ack", append(body, d.Sign(label.Ack, body)...), "signature"),
+		vector("commit changed", flipped, "signature"),
+		vector("a byte more", append(bytes.Clone(good), 0), "length"),
 	}
 }

@@ -40,7 +40,7 @@ func Name(s string) string {
 				b.WriteByte(hex[c>>4])
 				b.WriteByte(hex[c&15])
 			}
-		case dangerous(r):
+		case dangerous(r) && !joins(s, i):
 			if r > 0xffff {
 				b.WriteString(`\U` + pad(strconv.FormatInt(int64(r), 16), 8))
 			} else {
@@ -66,7 +66,7 @@ func safe(s string) int {
 			continue
 		}
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n <= 1 || dangerous(r) {
+		if r == utf8.RuneError && n <= 1 || dangerous(r) && !joins(s, i) {
 			return i
 		}
 		i += n
@@ -86,8 +86,19 @@ func dangerous(r rune) bool {
 		return true
 	case r >= 0xfe00 && r <= 0xfe0f: // variation selectors belong to emoji
 		return false
-	case r == 0x200d: // joins emoji
-		return false
 	}
 	return unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Co, r) || unicode.Is(unicode.Cs, r)
+}
+
+// joins reports whether what stands at s[i] is the joiner between two pictographs, which
+// makes one of them.
+func joins(s string, i int) bool {
+	const joiner, pictographs = "\u200d", 0x2190
+	if !strings.HasPrefix(s[i:], joiner) {
+		return false
+	}
+	before, _ := utf8.DecodeLastRuneInString(s[:i])
+	after, _ := utf8.DecodeRuneInString(s[i+len(joiner):])
+	return before >= pictographs && after >= pictographs && before != utf8.RuneError && after != utf8.RuneError &&
+		!dangerous(before) && !dangerous(after)
 }
