@@ -265,7 +265,17 @@ func (h *host) dial(ctx context.Context, server id.Peer, ips []netip.Addr, port 
 		store.AddAddrs(pid, hostAddrs(ip, port), time.Hour)
 	}
 	h.swarm.Backoff().Clear(pid)
-	s, err := h.swarm.NewStream(ctx, pid)
+	c, err := h.open(ctx, server)
+	if err != nil && !final(ctx, err) {
+		// The connection may have gone while nobody looked: the second try finds it gone.
+		c, err = h.open(ctx, server)
+	}
+	return c, err
+}
+
+// open opens a stream on the connection to the server, dialling if there is none.
+func (h *host) open(ctx context.Context, server id.Peer) (net.Conn, error) {
+	s, err := h.swarm.NewStream(ctx, peerID(server))
 	if err != nil {
 		return nil, wrongServer(swarmError(err), server)
 	}

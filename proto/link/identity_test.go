@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -349,5 +350,51 @@ func TestRT17DeviceTakesNoStreams(t *testing.T) {
 	st.SetDeadline(time.Now().Add(10 * time.Second))
 	if err := multistream.SelectProtoOrFail(protocol.ID(wire.ProtocolID), io.ReadWriteCloser(st)); err == nil {
 		t.Fatal("the device took a stream")
+	}
+}
+
+// TestRT17Streams: a device that opens streams without end gets its share of them.
+func TestRT17Streams(t *testing.T) {
+	s := listen(t, Config{Handler: echo})
+	key, err := ic.UnmarshalEd25519PrivateKey(newDevice().key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := yamux.DefaultTransport.NewConn(securedTCP(t, s, key), false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	got := 0
+	for range 200 {
+		st, err := m.OpenStream(t.Context())
+		if err != nil {
+			break
+		}
+		st.SetDeadline(time.Now().Add(10 * time.Second))
+		if multistream.SelectProtoOrFail(protocol.ID(wire.ProtocolID), io.ReadWriteCloser(st)) == nil {
+			got++
+		}
+	}
+	if want := DefaultLimits().PerPeer; got == 0 || got > want {
+		t.Fatalf("%d streams, want %d at most", got, want)
+	}
+}
+
+// TestIdleLibp2p: a libp2p connection on which nothing is open goes, keep-alives or not.
+func TestIdleLibp2p(t *testing.T) {
+	s := listen(t, Config{Handler: echo, Limits: Limits{Idle: 50 * time.Millisecond}})
+	dev := newDevice()
+	d := dialer(t, DialConfig{Device: dev, Server: s.Server(), Carrier: Libp2p})
+	if _, err := post(t.Context(), d, nil); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); len(s.host.swarm.ConnsToPeer(peerID(dev.Peer()))) > 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection is still there")
+		}
+	}
+	if _, err := post(t.Context(), d, nil); err != nil {
+		t.Fatalf("next request: %v", err)
 	}
 }
