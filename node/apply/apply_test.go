@@ -200,6 +200,29 @@ func TestUndoRefuses(t *testing.T) {
 	}
 }
 
+// TestUndoLate: once the originals are gone, merged files are refused and the rest is undone.
+func TestUndoLate(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.sample()
+	w.stage()
+	w.apply()
+	check(t, w.target.RemoveStaging())
+	check(t, os.RemoveAll(filepath.Join(w.dir, "target", "empty")))
+	check(t, os.WriteFile(filepath.Join(w.dir, "target", "empty"), nil, 0o644)) // our directory is a file now
+	w.reload()
+	u := w.undo()
+	refused := map[string]bool{}
+	for _, r := range u.Refused {
+		refused[r.Path] = true
+	}
+	if len(refused) != 3 || !refused["book.vcf"] || !refused["cal.ics"] || !refused["empty"] || u.Restored != 0 {
+		t.Errorf("%+v", u)
+	}
+	if _, err := os.Lstat(filepath.Join(w.dir, "target", "photos")); !errors.Is(err, os.ErrNotExist) {
+		t.Error("photos are still there")
+	}
+}
+
 // TestTargetChanges between the plan and its application: names are taken meanwhile, and
 // nothing is replaced.
 func TestTargetChanges(t *testing.T) {

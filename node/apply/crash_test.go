@@ -1,4 +1,4 @@
-//go:build unix
+//go:build linux || darwin
 
 package apply
 
@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/decant-dev/decant/kill"
 )
@@ -294,4 +296,26 @@ func TestClosedTarget(t *testing.T) {
 
 func asNobody() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+}
+
+// TestMergeKeeps permissions and attributes of the file that was there.
+func TestMergeKeeps(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	w.sample()
+	w.open()
+	if !w.target.Caps().XAttrs {
+		t.Skip("no attributes here")
+	}
+	check(t, unix.Setxattr(filepath.Join(w.dir, "target", "book.vcf"), "user.mine", []byte("kept"), 0))
+	w.target.Close()
+	w.stage()
+	w.apply()
+	buf := make([]byte, 64)
+	n, err := unix.Getxattr(filepath.Join(w.dir, "target", "book.vcf"), "user.mine", buf)
+	if err != nil || string(buf[:n]) != "kept" {
+		t.Errorf("the attribute is %q, %v", buf[:max(n, 0)], err)
+	}
+	if in, _ := w.lstat("book.vcf"); in.Perm != 0o640 || in.ModTime < when {
+		t.Errorf("%+v", in)
+	}
 }

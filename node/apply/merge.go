@@ -48,7 +48,7 @@ func (a *applier) chooseMerge(d *decision, i int, parent string, e *preview.Entr
 		c.outcome, c.why, c.final = item.Same, item.ReasonNone, final
 		return true, nil
 	}
-	fresh, err := a.writeMerged(e, merged, &in)
+	fresh, err := a.writeMerged(e, final, merged, &in)
 	if err != nil {
 		return false, err
 	}
@@ -60,12 +60,17 @@ func (a *applier) chooseMerge(d *decision, i int, parent string, e *preview.Entr
 
 // writeMerged writes and syncs the merged file: the permissions and attributes of the
 // one that was there, the later of the two times.
-func (a *applier) writeMerged(e *preview.Entry, data []byte, in *folder.Info) (folder.Info, error) {
+func (a *applier) writeMerged(e *preview.Entry, final string, data []byte, in *folder.Info) (folder.Info, error) {
 	name := newName(e.Ordinal)
 	if err := a.t.Undo().Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return folder.Info{}, err
 	}
-	if err := a.t.Undo().WriteSynced(name, data, max(in.ModTime, e.ModTime), in.Perm); err != nil {
+	from, err := a.t.Final().OpenRead(final)
+	if err != nil {
+		return folder.Info{}, err
+	}
+	defer from.Close()
+	if err := a.t.Undo().WriteSynced(name, data, max(in.ModTime, e.ModTime), in.Perm, from); err != nil {
 		return folder.Info{}, err
 	}
 	return a.t.Undo().Lstat(name)

@@ -109,6 +109,14 @@ func (u *undoer) recall(ctx context.Context) error {
 			}
 			if a.ID.is(in) {
 				u.units[a.Dir] = a.Final
+				continue
+			}
+			staged, err := u.t.Tree().Lstat(a.Dir)
+			if err != nil {
+				return err
+			}
+			if in.Exists() && !staged.Exists() {
+				u.refuse(item.File, a.Final, whyOther)
 			}
 		}
 	}
@@ -185,19 +193,20 @@ func (u *undoer) page(n int) error {
 	return nil
 }
 
-func (u *undoer) refuse(e *preview.Entry, final, why string) error {
+func (u *undoer) refuse(k item.Kind, final, why string) error {
 	u.RefusedCount++
 	if len(u.Refused) < maxListed {
-		u.Refused = append(u.Refused, Line{Kind: e.Kind.String(), Path: show.Name(final), Reason: why})
+		u.Refused = append(u.Refused, Line{Kind: k.String(), Path: show.Name(final), Reason: why})
 	}
 	return nil
 }
 
 // Why something is left alone.
 const (
-	whyChanged = "has been changed since"
-	whyOther   = "is another file now"
-	whyFilled  = "holds something that was not moved here"
+	whyChanged    = "has been changed since"
+	whyOther      = "is another file now"
+	whyNoOriginal = "was merged, and the original is no longer kept"
+	whyFilled     = "holds something that was not moved here"
 )
 
 // remove removes one file that Apply has put there. id is nil for one that came with its
@@ -212,17 +221,17 @@ func (u *undoer) remove(e *preview.Entry, final string, id *ident) error {
 		if err != nil || staged.Exists() { // announced, but never done
 			return err
 		}
-		return u.refuse(e, final, whyOther)
+		return u.refuse(e.Kind, final, whyOther)
 	}
 	if in.Type != folder.Regular {
-		return u.refuse(e, final, whyOther)
+		return u.refuse(e.Kind, final, whyOther)
 	}
 	if in.Size != e.Size || !u.timeKept(e, in.ModTime) || u.done != 0 && in.ChangeTime > u.done {
-		return u.refuse(e, final, whyChanged)
+		return u.refuse(e.Kind, final, whyChanged)
 	}
 	if err := u.t.Final().Remove(final); err != nil {
 		if errors.Is(err, fs.ErrPermission) {
-			return u.refuse(e, final, "can't be removed")
+			return u.refuse(e.Kind, final, "can't be removed")
 		}
 		return err
 	}
@@ -252,9 +261,9 @@ func (u *undoer) restore(e *preview.Entry, m *mergeAction) error {
 	case err != nil:
 		return err
 	case !m.New.is(cur):
-		return u.refuse(e, m.Final, whyOther)
+		return u.refuse(e.Kind, m.Final, whyOther)
 	case !m.New.unedited(cur) || u.done != 0 && cur.ChangeTime > u.done:
-		return u.refuse(e, m.Final, whyChanged)
+		return u.refuse(e.Kind, m.Final, whyChanged)
 	}
 	if err := u.t.Undo().SwapIn(name, u.t.Final(), m.Final, asideName(e.Ordinal)); err != nil {
 		return err
@@ -269,13 +278,19 @@ func (u *undoer) restoreAside(e *preview.Entry, m *mergeAction, err error) error
 	if err != nil {
 		return err
 	}
-	aside, err := u.t.Undo().Lstat(asideName(e.Ordinal))
-	if err != nil || !m.Orig.is(aside) {
+	aside, err1 := u.t.Undo().Lstat(asideName(e.Ordinal))
+	cur, err2 := u.t.Final().Lstat(m.Final)
+	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	cur, err := u.t.Final().Lstat(m.Final)
-	if err != nil || cur.Exists() {
-		return errors.Join(err, u.refuse(e, m.Final, whyOther))
+	if !m.Orig.is(aside) { // never exchanged, put back already, or removed with staging
+		if m.New.is(cur) {
+			return u.refuse(e.Kind, m.Final, whyNoOriginal)
+		}
+		return nil
+	}
+	if cur.Exists() {
+		return u.refuse(e.Kind, m.Final, whyOther)
 	}
 	u.Restored++
 	return u.t.Undo().Rename(asideName(e.Ordinal), u.t.Final(), m.Final)
@@ -352,9 +367,9 @@ func (u *undoer) rmdir(dir string, e *preview.Entry) error {
 		u.Directories++
 		return nil
 	case errors.Is(err, folder.ErrNotEmpty), errors.Is(err, folder.ErrExist):
-		return u.refuse(e, final, whyFilled)
+		return u.refuse(e.Kind, final, whyFilled)
 	case errors.Is(err, fs.ErrPermission):
-		return u.refuse(e, final, "can't be removed")
+		return u.refuse(e.Kind, final, "can't be removed")
 	default:
 		return err
 	}

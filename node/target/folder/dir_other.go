@@ -255,6 +255,8 @@ func getXAttr(*os.File, string) ([]byte, error) { return nil, errUnsupported }
 // DropCache asks the system to forget the file's pages, where it can.
 func DropCache(*os.File) {}
 
+func copyXAttrs(*os.File, *os.File) {}
+
 // BootID names this run of the kernel; unknown here.
 func BootID() string { return "" }
 

@@ -3,6 +3,7 @@
 package folder
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -273,6 +274,23 @@ func getXAttr(f *os.File, name string) ([]byte, error) {
 		return nil, mapErr("getxattr", name, err)
 	}
 	return buf[:n], nil
+}
+
+// copyXAttrs gives to the user attributes of from, as far as that is possible.
+func copyXAttrs(to, from *os.File) {
+	list := make([]byte, 1<<16)
+	n, err := unix.Flistxattr(int(from.Fd()), list)
+	if err != nil {
+		return
+	}
+	for name := range bytes.SplitSeq(list[:n], []byte{0}) {
+		if !userXAttr(string(name)) {
+			continue
+		}
+		if value, err := getXAttr(from, string(name)); err == nil {
+			setXAttr(to, string(name), value)
+		}
+	}
 }
 
 // mapErr wraps a system error so that the sentinels of this package and of io/fs match.

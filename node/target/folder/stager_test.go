@@ -125,6 +125,38 @@ func TestStagePieces(t *testing.T) {
 	}
 }
 
+// TestManyLarge has more items in pieces than files may be open, each piece from another round.
+func TestManyLarge(t *testing.T) {
+	tg := openT(t, t.TempDir())
+	var plan places
+	for i := range 2*maxOpenFiles + 3 {
+		plan = append(plan, Place{fmt.Sprintf("d%d/f%d", i%(maxOpenDirs+9), i), true, 12, 1e18, 0o440})
+	}
+	s := tg.NewStager(plan)
+	for _, off := range []int64{8, 0, 4} {
+		for o := range plan {
+			check(t, s.Write(item.Ordinal(o), 0, off, fmt.Appendf(nil, "%04d", off)))
+			if s.files > maxOpenFiles {
+				t.Fatalf("%d files open", s.files)
+			}
+		}
+	}
+	if s.files != 0 || len(s.odd) != 0 {
+		t.Errorf("%d files open, %d items unfinished", s.files, len(s.odd))
+	}
+	for o := range plan {
+		if r := settle(t, s, fileItem(item.Ordinal(o), plan[o])); !r.Complete {
+			t.Fatalf("item %d: %+v", o, r)
+		}
+		if b, err := os.ReadFile(filepath.Join(tg.Path(), tg.Staging(), "tree", plan[o].Dest)); err != nil || string(b) != "000000040008" {
+			t.Fatalf("item %d holds %q, %v", o, b, err)
+		}
+	}
+	if n := len(tg.Tree().open); n > maxOpenDirs {
+		t.Errorf("%d directories open", n)
+	}
+}
+
 // TestRT10Lies: sizes that promise or deliver what can't be are refused and allocate nothing.
 func TestRT10Lies(t *testing.T) {
 	tg := openT(t, t.TempDir())

@@ -161,14 +161,16 @@ func (t *Tree) Lstat(path string) (in Info, err error) {
 	return in, err
 }
 
-// WriteSynced creates a file that must not exist and makes its content durable.
-func (t *Tree) WriteSynced(path string, data []byte, mtime int64, perm uint16) error {
+// WriteSynced creates a file that must not exist, with the user attributes of like as far
+// as they can be kept, and makes its content durable.
+func (t *Tree) WriteSynced(path string, data []byte, mtime int64, perm uint16, like *os.File) error {
 	return t.at(path, true, func(d *Dir, base string) error {
 		f, err := d.Create(base, 0o600)
 		if err != nil {
 			return err
 		}
 		_, err = f.Write(data)
+		copyXAttrs(f, like)
 		if err == nil {
 			err = f.Chmod(fs.FileMode(perm & MetaPerm))
 		}
