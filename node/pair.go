@@ -1,7 +1,9 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -20,9 +22,12 @@ import (
 )
 
 // How a message of a pairing scope begins: which secret the exchange was started with.
+// Then follows the exchange's number, drawn by the old device, so that an answer to an
+// earlier attempt is not taken for one to this (SPEC 6.4).
 const (
 	pairByCode = 'c'
 	pairByLink = 'l'
+	pairHead   = 1 + 8
 )
 
 const (
@@ -40,16 +45,18 @@ type oldPairing struct {
 	Scope    id.Scope `json:"scope"`
 	Owner    id.Peer  `json:"owner"`
 	Exchange []byte   `json:"exchange,omitempty"`
+	Number   [8]byte  `json:"number"`
 	Message1 []byte   `json:"message1,omitempty"`
 	Message3 []byte   `json:"message3,omitempty"`
 }
 
-// how is the first byte of its messages.
-func (p *oldPairing) how() byte {
+// body is a message as it stands in the mailbox.
+func (p *oldPairing) body(message []byte) []byte {
+	how := byte(pairByCode)
 	if p.Link != "" {
-		return pairByLink
+		how = pairByLink
 	}
-	return pairByCode
+	return slices.Concat([]byte{how}, p.Number[:], message)
 }
 
 func (p *oldPairing) params(server id.Peer) (pairing.Params, error) {
@@ -95,17 +102,16 @@ func (s *sending) pairOnce(ctx context.Context, attempt int) error {
 	if err != nil {
 		return err
 	}
-	how := p.how()
 	box := s.remote.Mailbox(p.Scope)
 	if p.Message3 == nil {
-		if err := box.Post(ctx, p.Owner, append([]byte{how}, p.Message1...)); err != nil {
+		if err := box.Post(ctx, p.Owner, p.body(p.Message1)); err != nil {
 			return codeError(err)
 		}
 		if err := s.answerFrom(ctx, box, &p); err != nil {
 			return err
 		}
 	}
-	if err := box.Post(ctx, p.Owner, append([]byte{how}, p.Message3...)); err != nil {
+	if err := box.Post(ctx, p.Owner, p.body(p.Message3)); err != nil {
 		return codeError(err)
 	}
 	kill.Point(kill.SenderGranted)
@@ -155,6 +161,7 @@ func (s *sending) beginPairing(ctx context.Context, attempt int, p *oldPairing) 
 		return err
 	}
 	p.Exchange, p.Message1 = old.Bytes(), m1
+	rand.Read(p.Number[:])
 	if err := s.t.j.Batch().PutSecretJSON([]byte(keyPairing), p).Commit(); err != nil {
 		return err
 	}
@@ -191,10 +198,10 @@ func (s *sending) answerFrom(ctx context.Context, box transfer.Mailbox, p *oldPa
 		}
 		for _, m := range ms {
 			after = m.Sequence
-			if m.From != p.Owner || len(m.Body) < 2 {
+			if head := p.body(nil); m.From != p.Owner || !bytes.HasPrefix(m.Body, head) {
 				continue
 			}
-			paired, err := old.Finish(m.Body[1:])
+			paired, err := old.Finish(m.Body[pairHead:])
 			if errors.Is(err, pairing.ErrExchange) {
 				continue // the true one may still come
 			}
@@ -254,7 +261,7 @@ type newPairing struct {
 type cachedReply struct {
 	From     id.Peer  `json:"from"`
 	Asked    [32]byte `json:"asked"` // SHA-256 of the body
-	How      byte     `json:"how"`
+	Head     []byte   `json:"head"`  // of the body
 	Exchange []byte   `json:"exchange"`
 	Message2 []byte   `json:"message2"`
 }
@@ -332,17 +339,17 @@ func (r *receiving) dropCode(why error) error {
 
 // pairingMessage deals with one message of the scope; done says that the grant is here.
 func (r *receiving) pairingMessage(ctx context.Context, box transfer.Mailbox, p *newPairing, m *wire.Message) (done bool, err error) {
-	if len(m.Body) < 2 || m.Body[0] != pairByCode && m.Body[0] != pairByLink {
+	if len(m.Body) <= pairHead || m.Body[0] != pairByCode && m.Body[0] != pairByLink {
 		return false, nil
 	}
 	asked := sha256.Sum256(m.Body)
 	for i := range p.Answers {
 		if a := &p.Answers[i]; a.From == m.From && a.Asked == asked {
-			return false, box.Post(ctx, m.From, append([]byte{a.How}, a.Message2...))
+			return false, box.Post(ctx, m.From, slices.Concat(a.Head, a.Message2))
 		}
 	}
 	for i := range p.Answers {
-		if a := &p.Answers[i]; a.From == m.From && a.How == m.Body[0] {
+		if a := &p.Answers[i]; a.From == m.From && bytes.HasPrefix(m.Body, a.Head) {
 			if done, err := r.confirm(a, m); done || err != nil {
 				return done, err
 			}
@@ -357,7 +364,7 @@ func (r *receiving) confirm(a *cachedReply, m *wire.Message) (done bool, err err
 	if err != nil {
 		return false, err
 	}
-	payload, senderCard, err := ex.Confirm(m.Body[1:])
+	payload, senderCard, err := ex.Confirm(m.Body[pairHead:])
 	if err != nil {
 		return false, nil // a wrong guess was counted when it was answered
 	}
@@ -380,7 +387,7 @@ func (r *receiving) answer(ctx context.Context, box transfer.Mailbox, p *newPair
 		return err
 	}
 	params.Remote = m.From
-	ex, m2, err := pairing.AnswerNew(params, r.id.card, m.Body[1:])
+	ex, m2, err := pairing.AnswerNew(params, r.id.card, m.Body[pairHead:])
 	if errors.Is(err, pairing.ErrExchange) {
 		return nil // no honest device sent this, and nothing was given away
 	}
@@ -388,7 +395,7 @@ func (r *receiving) answer(ctx context.Context, box transfer.Mailbox, p *newPair
 		return err
 	}
 	p.Guesses++
-	p.Answers = append(p.Answers, cachedReply{From: m.From, Asked: asked, How: m.Body[0], Exchange: ex.Bytes(), Message2: m2})
+	p.Answers = append(p.Answers, cachedReply{From: m.From, Asked: asked, Head: m.Body[:pairHead], Exchange: ex.Bytes(), Message2: m2})
 	if err := r.t.j.Batch().PutSecretJSON([]byte(keyPairing), p).Commit(); err != nil {
 		return err
 	}
@@ -396,7 +403,7 @@ func (r *receiving) answer(ctx context.Context, box transfer.Mailbox, p *newPair
 	if p.Guesses > 1 && r.opts.ShowCode != nil {
 		r.opts.ShowCode(p.Code, p.Link, maxGuesses-p.Guesses+1)
 	}
-	return box.Post(ctx, m.From, append([]byte{m.Body[0]}, m2...))
+	return box.Post(ctx, m.From, slices.Concat(m.Body[:pairHead], m2))
 }
 
 func (p *newPairing) params(server id.Peer, how byte) (pairing.Params, error) {
