@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/decant-dev/decant/crypto/grant"
@@ -51,7 +52,7 @@ type sending struct {
 	scanned *transfer.Scanned
 	up      *transfer.Uploader
 	pending []manifest.PackRef // durable, not yet announced
-	losses  int64
+	losses  atomic.Int64       // in this run, beyond those of the scan
 	result  SendResult
 
 	incarnation [16]byte // of the server
@@ -282,7 +283,7 @@ func (s *sending) scan(ctx context.Context, src *folder.Folder) error {
 	if again {
 		epoch++
 	}
-	res, err := transfer.Scan(ctx, src, s.t.j, epoch, s.lost)
+	res, err := transfer.Scan(ctx, src, s.t.j, epoch, s.n.loss)
 	if err != nil {
 		return err
 	}
@@ -312,8 +313,11 @@ func (s *sending) fill(res *transfer.Scanned) {
 	s.result.Losses = res.Losses
 }
 
+// lost is told of what could not be read, from any goroutine.
 func (s *sending) lost(l item.Loss) {
-	s.losses++
+	if l.Reason.LeftBehind() {
+		s.losses.Add(1)
+	}
 	s.n.loss(l)
 }
 
@@ -479,7 +483,7 @@ func (s *sending) upload(ctx context.Context, src *folder.Folder) (err error) {
 	if err := s.commit(ctx, epoch, true); err != nil {
 		return err
 	}
-	s.result.Epoch, s.result.Losses = epoch, s.scanned.Losses+s.losses
+	s.result.Epoch, s.result.Losses = epoch, s.scanned.Losses+s.losses.Load()
 	return nil
 }
 

@@ -203,6 +203,9 @@ func (t *transferDir) status() (*TransferStatus, error) {
 	out := &TransferStatus{Session: st.Session, Role: m.Role, State: stateName(m.Role, &st), Paths: m.Paths, To: m.To, Server: m.Server,
 		Created: m.Created, Expires: st.Expires}
 	out.Progress.ItemsTotal, out.Progress.BytesTotal = st.Items.Items, st.Items.Bytes
+	if st.State == session.Stored || st.State == session.Applied || st.State == session.Done {
+		out.Progress.ItemsDone, out.Progress.BytesDone = st.Items.Items, st.Items.Bytes
+	}
 	if !st.Peer.IsZero() {
 		out.Peer = st.Peer.Short()
 	}

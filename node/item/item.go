@@ -166,6 +166,16 @@ func (r Reason) String() string {
 // Valid reports whether r is known to this version.
 func (r Reason) Valid() bool { return int(r) < len(reasonText) }
 
+// LeftBehind reports whether r means that the item itself is not on the other side, not
+// merely something about it.
+func (r Reason) LeftBehind() bool {
+	switch r {
+	case ReasonUnreadable, ReasonVanished, ReasonChanging, ReasonSymlink, ReasonSpecial, ReasonNoSpace, ReasonWrite, ReasonIntegrity, ReasonTooLong:
+		return true
+	}
+	return false
+}
+
 // Loss reports one thing that was not kept, or not kept as it was.
 type Loss struct {
 	Ordinal Ordinal // meaningful if Path names an item of the collection

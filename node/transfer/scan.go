@@ -17,7 +17,7 @@ type Scanned struct {
 	Total   item.Tally            `json:"total"`
 	ToRead  item.Tally            `json:"to_read"` // files whose content is not in the store yet
 	Changed bool                  `json:"changed"` // something differs from the epoch before
-	Losses  int64                 `json:"losses"`
+	Losses  int64                 `json:"losses"`  // what is left behind
 }
 
 func scannedKey(epoch uint64) []byte { return scanKey(epoch, 0)[:9:9] }
@@ -43,7 +43,9 @@ func Scan(ctx context.Context, src source.Source, j *journal.Journal, epoch uint
 		}
 	}
 	err := src.Scan(ctx, s.take, func(l item.Loss) {
-		s.res.Losses++
+		if l.Reason.LeftBehind() {
+			s.res.Losses++
+		}
 		loss(l)
 	})
 	if err != nil {
