@@ -98,7 +98,7 @@ func (b *Blob) equals(body io.Reader) error {
 	err := b.each(func(piece []byte) error {
 		other := buf[:len(piece)]
 		if _, err := io.ReadFull(body, other); err != nil {
-			return &bodyError{err}
+			return bodyError(err)
 		}
 		differs = differs || !bytes.Equal(piece, other)
 		return nil

@@ -347,7 +347,7 @@ func (s *Store) stream(f *segment, at int64, size int, body io.Reader) (sum uint
 	for done := 0; done < size; {
 		piece := buf[:min(pieceBytes, size-done)]
 		if _, err := io.ReadFull(body, piece); err != nil {
-			return 0, &bodyError{err}
+			return 0, bodyError(err)
 		}
 		sum = crc32.Update(sum, castagnoli, piece)
 		if _, err := f.WriteAt(piece, at+int64(done)); err != nil {
@@ -359,16 +359,8 @@ func (s *Store) stream(f *segment, at int64, size int, body io.Reader) (sum uint
 }
 
 // bodyError is a failure of the connection, not of the store.
-type bodyError struct{ cause error }
-
-func (e *bodyError) Error() string { return "read body: " + e.cause.Error() }
-func (e *bodyError) Unwrap() error { return e.cause }
-func (e *bodyError) As(target any) bool {
-	if t, ok := target.(**wire.Error); ok {
-		*t = &wire.Error{Status: wire.Malformed, Op: "read body"}
-		return true
-	}
-	return false
+func bodyError(cause error) error {
+	return fmt.Errorf("%w: %w", wire.Fail(wire.Malformed, "read body"), cause)
 }
 
 // settle ends a pending put. A slot whose put failed before anything was committed is free again.
