@@ -308,6 +308,8 @@ func TestRT16Fields(t *testing.T) {
 		{"older epoch", "root", &serverpb.GetRootResponse{Found: true, Epoch: 4, Root: b16, Signature: make([]byte, 64)}, ErrAnswer},
 		{"no root", "root", &serverpb.GetRootResponse{Found: true, Epoch: 5, Signature: make([]byte, 64)}, ErrAnswer},
 		{"long root", "root", &serverpb.GetRootResponse{Found: true, Epoch: 5, Root: make([]byte, wire.MaxRoot+1), Signature: make([]byte, 64)}, ErrAnswer},
+		{"control", "scope", &serverpb.ResolveResponse{Scope: append([]byte{1}, b16[1:]...), Owner: b32}, nil},
+		{"another scope", "scope", &serverpb.ResolveResponse{Scope: b16, Owner: b32}, ErrAnswer},
 		{"no class", "claim", &serverpb.ClaimResponse{Session: b16, Sender: b32, SizeClass: 258}, ErrAnswer},
 		{"long grant", "claim", &serverpb.ClaimResponse{Session: b16, Sender: b32, SizeClass: 2, Grant: make([]byte, wire.MaxGrant+1)}, ErrAnswer},
 		{"half a share", "claim", &serverpb.ClaimResponse{Session: b16, Sender: b32, SizeClass: 2, Share: b16}, ErrAnswer},

