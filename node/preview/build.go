@@ -364,7 +364,7 @@ func (pl *planner) file(it *item.Item, e *Entry) error {
 		pl.p.head.Preview.rename(it.Path, e.Dest)
 	}
 	pl.forecast(it)
-	pl.p.head.Preview.SpaceNeeded += it.Size
+	pl.p.head.Preview.need(it.Size)
 	return nil
 }
 
@@ -382,7 +382,7 @@ func (pl *planner) take(it *item.Item, e *Entry, k int, in *folder.Info) bool {
 		return true
 	case in.Type == folder.Regular && kind.HasRecords(it.Kind) && k == 1 && in.Size+it.Size <= MaxBook:
 		e.Verdict = Merge
-		pl.p.head.Preview.SpaceNeeded += in.Size + it.Size
+		pl.p.head.Preview.need(in.Size + it.Size)
 		return true
 	case in.Type == folder.Regular && in.Size == it.Size:
 		e.Compare |= bit(k)

@@ -248,3 +248,70 @@ func TestWithdrawn(t *testing.T) {
 		}
 	}
 }
+
+// TestRT10Space: sizes that add up to more than a number can hold don't fit anywhere.
+func TestRT10Space(t *testing.T) {
+	tg := open(t, t.TempDir(), nil)
+	for _, n := range []int{1, 1 << 13, 1<<14 + 1} { // 2^50 to beyond 2^63 bytes
+		items := make([]item.Item, n)
+		for i := range items {
+			items[i] = file(fmt.Sprint("f", i), item.MaxSize)
+		}
+		p, err := Build(context.Background(), tg, pages(4096, items...), MemStore{}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pv := p.Preview(); pv.Fits(0) || pv.SpaceNeeded < item.MaxSize {
+			t.Errorf("%d items of 2^50 bytes fit: %d of %d", n, pv.SpaceNeeded, pv.SpaceFree)
+		}
+	}
+}
+
+// TestRT4Shown: names in a preview are fit to be printed.
+func TestRT4Shown(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "\u202egpj.exe", "something longer")
+	lost := file("\xff\u2066lost", 1)
+	lost.Lost = item.ReasonUnreadable
+	tg := open(t, dir, nil)
+	p, err := Build(context.Background(), tg, pages(9, file("\u202egpj.exe", 1), file("a\x1b[2J", 1), lost), MemStore{}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pv := p.Preview()
+	want := []Renamed{{`\u202egpj.exe`, `\u202egpj (2).exe`}, {`a\x1b[2J`, `a%1B[2J`}}
+	if fmt.Sprint(pv.Renamed) != fmt.Sprint(want) || pv.Losses[0].Path != `\xff\u2066lost` {
+		t.Errorf("%q, %q", pv.Renamed, pv.Losses)
+	}
+}
+
+// TestLongNames: pages of the longest paths don't fill the memory.
+func TestLongNames(t *testing.T) {
+	tg := open(t, t.TempDir(), nil)
+	deep := strings.Repeat(strings.Repeat("d", 249)+"/", 15)
+	const n = 3 * 4096
+	gen := func(yield func([]item.Item, error) bool) {
+		for first := 0; first < n; first += 4096 {
+			page := make([]item.Item, 4096)
+			for i := range page {
+				page[i] = file(fmt.Sprintf("%s%06d", deep, first+i), 1)
+				page[i].Ordinal = item.Ordinal(first + i)
+			}
+			if !yield(page, nil) {
+				return
+			}
+		}
+	}
+	p, err := Build(context.Background(), tg, gen, MemStore{}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []item.Ordinal{0, 5000, n - 1, 1, 5001, n - 2} {
+		if e, err := p.Entry(o); err != nil || !strings.HasSuffix(e.Dest, fmt.Sprintf("%06d", o)) {
+			t.Errorf("item %d: %v, %v", o, e, err)
+		}
+		if p.size > maxCached && p.lru.Len() > 1 || p.size < 0 || p.lru.Len() != len(p.cache) {
+			t.Errorf("%d bytes in %d pages are cached", p.size, p.lru.Len())
+		}
+	}
+}

@@ -99,6 +99,16 @@ type Page struct {
 	Entries []Entry
 }
 
+// size estimates the bytes that a page takes in memory.
+func (p *Page) size() int {
+	n := 0
+	for i := range p.Entries {
+		e := &p.Entries[i]
+		n += 112 + len(e.Dest) + len(e.Source) + len(e.Natural)
+	}
+	return n
+}
+
 const (
 	pageVersion = 1
 	maxEntries  = 4096

@@ -30,8 +30,9 @@ func (m MemStore) Put(page int, b []byte) error { m[page] = slices.Clone(b); ret
 // Get implements Store.
 func (m MemStore) Get(page int) ([]byte, error) { return slices.Clone(m[page]), nil }
 
-// maxCached bounds the decoded pages in memory: about 0.6 MB each.
-const maxCached = 32
+// maxCached bounds the decoded pages in memory, in bytes: about 24 pages of ordinary
+// names, one of the longest possible. The page used last stays whatever its size.
+const maxCached = 16 << 20
 
 // Plan says for every item where it goes. Place, Entry and Page may be called from
 // several goroutines at once; Extend and Update only while nobody else uses the plan.
@@ -47,6 +48,7 @@ type Plan struct {
 	mu    sync.Mutex            // guards what follows
 	cache map[int]*list.Element // of *cached, by page
 	lru   list.List
+	size  int // bytes in cache
 }
 
 // header is page 0.
@@ -140,12 +142,18 @@ func (p *Plan) page(number int) (*Page, error) {
 		return nil, fmt.Errorf("page %d: %w", number, errPage)
 	}
 	p.cache[number] = p.lru.PushFront(&cached{number, page})
-	for p.lru.Len() > maxCached {
-		last := p.lru.Back()
-		delete(p.cache, last.Value.(*cached).number)
-		p.lru.Remove(last)
+	p.size += page.size()
+	for p.size > maxCached && p.lru.Len() > 1 {
+		p.drop(p.lru.Back())
 	}
 	return page, nil
+}
+
+// drop takes a page out of the cache; p.mu is held.
+func (p *Plan) drop(e *list.Element) {
+	c := p.lru.Remove(e).(*cached)
+	delete(p.cache, c.number)
+	p.size -= c.page.size()
 }
 
 // Update stores a page with changed entries (of the same ordinals).
@@ -153,8 +161,7 @@ func (p *Plan) Update(number int, page *Page) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e := p.cache[number]; e != nil {
-		p.lru.Remove(e)
-		delete(p.cache, number)
+		p.drop(e)
 	}
 	return p.store.Put(number, appendPage(nil, page))
 }

@@ -2,6 +2,7 @@ package preview
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/decant-dev/decant/node/item"
@@ -55,7 +56,7 @@ type Renamed struct {
 // Fits reports whether the target has room for what is needed and reserve bytes more.
 // Where the system does not say how much is free, it is believed to be enough.
 func (p *Preview) Fits(reserve int64) bool {
-	return p.SpaceFree < 0 || p.SpaceNeeded <= p.SpaceFree-reserve
+	return p.SpaceFree < 0 || p.SpaceNeeded <= p.SpaceFree-reserve // both at least 0
 }
 
 // Total adds up one kind.
@@ -109,6 +110,14 @@ func (p *Preview) count(e *Entry, records bool) {
 	}
 }
 
+// need adds to the space needed. Sizes are the sender's word: a sum that overflows stays
+// as large as it can be.
+func (p *Preview) need(bytes int64) {
+	if p.SpaceNeeded += bytes; p.SpaceNeeded < 0 {
+		p.SpaceNeeded = math.MaxInt64
+	}
+}
+
 // uncount takes one entry out of the summary again.
 func (p *Preview) uncount(e *Entry, records bool) {
 	switch {
@@ -116,7 +125,7 @@ func (p *Preview) uncount(e *Entry, records bool) {
 		p.Directories--
 		return
 	case e.Staged():
-		p.SpaceNeeded -= e.Size
+		p.SpaceNeeded = max(0, p.SpaceNeeded-e.Size)
 	}
 	k := p.kind(e.Kind)
 	t := k.tally(e.Verdict)
