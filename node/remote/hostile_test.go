@@ -273,6 +273,7 @@ func TestRT16Fields(t *testing.T) {
 		"fetch":  func(r *Remote) error { _, _, err := r.Mailbox(id.Scope{}).Fetch(t.Context(), 7, 0); return err },
 		"root":   func(r *Remote) error { _, err := r.GetRoot(t.Context(), id.Session{1}, 5, 0); return err },
 		"claim":  func(r *Remote) error { _, err := r.Claim(t.Context(), Claim{Session: id.Session{1}}); return err },
+		"scope":  func(r *Remote) error { _, err := r.ResolveScope(t.Context(), id.Scope{1}); return err },
 		"has": func(r *Remote) error {
 			_, err := r.Session(id.Session{1}).Has(t.Context(), make([]id.Blob, 3))
 			return err
