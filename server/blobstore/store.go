@@ -187,13 +187,13 @@ func (s *Store) current(sid id.Session) *session {
 	return s.sessions[sid]
 }
 
-// Close gives the handle back. An entry that holds nothing leaves memory.
+// Close gives the handle back. An entry that holds nothing and knows of no condemned segment leaves memory.
 func (h *Handle) Close() {
 	h.e.mu.Lock()
 	defer h.e.mu.Unlock()
 	h.e.users--
 	if h.e.users == 0 {
-		if h.e.stored == 0 && !h.e.dropped {
+		if h.e.stored == 0 && len(h.e.bad) == 0 && !h.e.dropped {
 			h.s.forget(h.e)
 		}
 		h.e.changed.Broadcast()
