@@ -43,6 +43,9 @@ type Config struct {
 	Streams int
 	// Workers is the number of goroutines that read, compress and seal, or open and stage. Default: the number of processors, at most 4.
 	Workers int
+	// Fatal is called when the state directory can't be written any more, as a rule because its disk is full. It must not
+	// return; the next run goes on from what was durable. Default: panic.
+	Fatal func(message string)
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }

@@ -82,7 +82,7 @@ func (n *Node) Receive(ctx context.Context, opts ReceiveOptions) (*ReceiveResult
 		r.st.Paused = true
 		return nil, errors.Join(ErrPaused, r.t.save(&r.st))
 	}
-	return &r.result, n.explain(err)
+	return &r.result, r.t.ended(&r.st, n.explain(err))
 }
 
 func (r *receiving) open(ctx context.Context) (err error) {

@@ -77,7 +77,7 @@ func (n *Node) Send(ctx context.Context, opts SendOptions) (*SendResult, error) 
 		s.st.Paused = true
 		return nil, errors.Join(ErrPaused, s.t.save(&s.st))
 	}
-	return &s.result, n.explain(err)
+	return &s.result, s.t.ended(&s.st, n.explain(err))
 }
 
 // open finds the transfer to go on with, or begins one.

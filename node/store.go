@@ -210,7 +210,7 @@ func (n *Node) open(dir string) (*transferDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrBusy, err)
 	}
-	j, err := journal.Open(filepath.Join(dir, "journal"), n.key)
+	j, err := journal.Open(filepath.Join(dir, "journal"), n.key, n.cfg.Fatal)
 	if err != nil {
 		lock.Close()
 		return nil, err
@@ -317,7 +317,17 @@ func (t *transferDir) move(s *state, e session.Event) error {
 	return t.save(s)
 }
 
-// events
+// ended notes that a session is over if that is what err says: the transfer can't be
+// taken up again.
+func (t *transferDir) ended(s *state, err error) error {
+	if !errors.Is(err, ErrSessionOver) {
+		return err
+	}
+	if _, no := session.Next(s.State, session.Ended); no != nil {
+		return err
+	}
+	return errors.Join(err, t.move(s, session.Ended))
+}
 
 func (n *Node) event(e item.Event) {
 	if n.cfg.Events == nil {

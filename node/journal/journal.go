@@ -35,17 +35,20 @@ type Journal struct {
 // process has it. Closing what it returns, or the end of the process, gives it back.
 func Lock(path string) (io.Closer, error) { return vfs.Default.Lock(path) }
 
-// Open opens or creates the journal in dir on this device's file system.
-func Open(dir string, key seal.Key) (*Journal, error) { return OpenOn(vfs.Default, dir, key) }
+// Open opens or creates the journal in dir on this device's file system. fatal is
+// called when a write or sync has failed and the journal can't go on (a full disk, as a
+// rule): it must not return. What was committed before is there at the next run. nil panics.
+func Open(dir string, key seal.Key, fatal func(message string)) (*Journal, error) {
+	return OpenOn(vfs.Default, dir, key, fatal)
+}
 
 // OpenOn is Open on another file system, such as one in memory that can crash.
-func OpenOn(fs vfs.FS, dir string, key seal.Key) (*Journal, error) {
+func OpenOn(fs vfs.FS, dir string, key seal.Key, fatal func(message string)) (*Journal, error) {
 	cache := pebble.NewCache(4 << 20)
 	defer cache.Unref()
 	db, err := pebble.Open(dir, &pebble.Options{
 		FS: fs, Cache: cache, MemTableSize: 8 << 20, MemTableStopWritesThreshold: 3, MaxOpenFiles: 64,
-		FormatMajorVersion: pebble.FormatValueSeparation, Logger: silent{},
-		// A crashed sync must never be retried: stop, and let the next run recover.
+		FormatMajorVersion: pebble.FormatValueSeparation, Logger: silent{fatal},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -53,12 +56,18 @@ func OpenOn(fs vfs.FS, dir string, key seal.Key) (*Journal, error) {
 	return &Journal{db: db, key: key}, nil
 }
 
-type silent struct{}
+// silent drops what Pebble has to say, but not its death: a failed sync must never be
+// retried, so Pebble stops, and the next run recovers.
+type silent struct{ fatal func(string) }
 
 func (silent) Infof(string, ...any)  {}
 func (silent) Errorf(string, ...any) {}
-func (silent) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf("journal: "+format, args...))
+func (s silent) Fatalf(format string, args ...any) {
+	message := fmt.Sprintf("journal: "+format, args...)
+	if s.fatal != nil {
+		s.fatal(message)
+	}
+	panic(message)
 }
 
 // Close releases the store.

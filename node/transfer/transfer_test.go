@@ -51,7 +51,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) journal(name string) *journal.Journal {
-	j, err := journal.Open(filepath.Join(w.dir, name), seal.NewKey())
+	j, err := journal.Open(filepath.Join(w.dir, name), seal.NewKey(), nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
