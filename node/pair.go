@@ -111,6 +111,10 @@ func (s *sending) pairOnce(ctx context.Context, attempt int) error {
 			return err
 		}
 	}
+	// The receiver claims as soon as it has message 3, and only a pinned one may.
+	if err := s.pin(ctx); err != nil {
+		return err
+	}
 	if err := box.Post(ctx, p.Owner, p.body(p.Message3)); err != nil {
 		return codeError(err)
 	}

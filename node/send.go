@@ -420,12 +420,10 @@ func (s *sending) pair(ctx context.Context) error {
 		}
 		return nil
 	}
-	if !s.st.Granted {
-		if err := s.pairOld(ctx); err != nil {
-			return err
-		}
+	if s.st.Granted {
+		return nil
 	}
-	return s.pin(ctx)
+	return s.pairOld(ctx)
 }
 
 // pin confirms the receiver to the server and, signed, to the receiver.
