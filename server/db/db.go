@@ -90,8 +90,9 @@ func Open(dir string, o Options) (*DB, error) {
 	return &DB{p: p}, nil
 }
 
-// Close flushes and closes. No other method may be running or called later.
-func (d *DB) Close() error { return d.p.Close() }
+// Close flushes and closes. No other method may be running or called later. After it nothing depends on the log any more, whose last blocks
+// are the one place where the database can't tell bit rot from a torn write.
+func (d *DB) Close() error { return errors.Join(d.p.Flush(), d.p.Close()) }
 
 // Get returns a copy of the value at key, or nil if there is none. A stored value is never nil.
 func (d *DB) Get(key []byte) ([]byte, error) {
