@@ -53,7 +53,7 @@ func PreviewLines(p *node.Preview, to string, chosen []item.Kind, details bool) 
 	}
 	lines = append(lines, space)
 	if !p.Final {
-		lines = append(lines, "The old device is still sending: this is its list; contents follow.")
+		lines = append(lines, "This is the old device's list; the contents may still be on their way.")
 	}
 	return append(lines, "Nothing has been written yet.")
 }

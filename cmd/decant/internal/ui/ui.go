@@ -377,9 +377,9 @@ func noticeText(n item.Notice, verbose bool) string {
 	}
 	switch n.Code {
 	case "retrying":
-		return with("the connection to the server was lost; trying again")
+		return with("the server does not answer; trying again")
 	case "connection-restored":
-		return "the connection is back"
+		return "the server answers again"
 	case "resumed":
 		return "continuing where the last run stopped"
 	case "claimed-by":

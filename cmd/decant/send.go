@@ -1,0 +1,281 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/decant-dev/decant/cmd/decant/internal/ui"
+	"github.com/decant-dev/decant/node"
+	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/item/show"
+	"github.com/spf13/cobra"
+)
+
+// maxExpiry is the longest that a server keeps a ticket's transfer.
+const maxExpiry = 30 * 24 * time.Hour
+
+type sendFlags struct {
+	ticket bool
+	expiry days
+	fresh  bool
+	noWait bool
+	codeFD int
+	qr     ui.QRMode
+}
+
+func (a *app) sendCmd() *cobra.Command {
+	o := sendFlags{expiry: days(14 * 24 * time.Hour), qr: ui.QRAuto}
+	cmd := &cobra.Command{
+		Use:   "send PATH...",
+		Short: "Send files and directories to the new device",
+		Long: `Sends the files and directories that are named, whole. The new device shows a
+code (decant receive): type it here, or paste its link. With --ticket the new
+device need not exist yet: twelve words are shown that it will ask for, and
+this device may be switched off as soon as everything is sent.
+
+Run again after an interruption, it continues; only what is new is read. What
+could not be read is listed, and the exit code is 3.
+
+The code is asked for on the terminal, or read from --code-fd, or from stdin if
+that is no terminal. It is never an argument, because arguments can be seen by
+others on this machine.`,
+		Example: `  decant send ~/Pictures ~/Documents contacts.vcf
+  decant send --ticket --expiry 30d ~/Pictures`,
+		Args: args(cobra.MinimumNArgs(1), "name the files or directories to send"),
+		RunE: func(cmd *cobra.Command, argv []string) error { return a.send(cmd.Context(), argv, o) },
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.ticket, "ticket", false, "the new device does not exist yet: show a ticket of twelve words")
+	f.Var(&o.expiry, "expiry", "how long the server keeps a ticket's transfer, at most 30d")
+	f.BoolVar(&o.fresh, "new", false, "start a new transfer even if one of these paths is unfinished")
+	addSendFlags(cmd, &o)
+	return cmd
+}
+
+// addSendFlags adds the flags that resume has too.
+func addSendFlags(cmd *cobra.Command, o *sendFlags) {
+	f := cmd.Flags()
+	f.BoolVar(&o.noWait, "no-wait", false, "end once everything is sent; don't wait for the new device's receipt")
+	f.IntVar(&o.codeFD, "code-fd", -1, "read the code or link from file descriptor `N`, a line per attempt")
+	f.Lookup("code-fd").DefValue = "0" // not shown
+	if f.Lookup("qr") == nil {
+		f.Var(&o.qr, "qr", "draw QR codes")
+		cmd.RegisterFlagCompletionFunc("qr", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	}
+}
+
+func (a *app) send(ctx context.Context, paths []string, o sendFlags) error {
+	for _, p := range paths {
+		if _, err := os.Stat(p); err != nil {
+			return usage("", "%s can't be sent: %v", show.Name(p), cause(err))
+		}
+	}
+	a.interrupted = "pausing; press again to stop at once"
+	return a.withEngine(func(eng engine, cfg node.Config) error {
+		if err := a.needServer(ctx, eng, cfg, "sender"); err != nil {
+			return err
+		}
+		opts, err := a.sendOptions(o)
+		if err != nil {
+			return err
+		}
+		opts.Paths = paths
+		return a.runSend(ctx, eng, opts)
+	})
+}
+
+// sendOptions turns flags into options; paths and session are the caller's.
+func (a *app) sendOptions(o sendFlags) (node.SendOptions, error) {
+	opts := node.SendOptions{New: o.fresh, Ticket: o.ticket, NoWait: o.noWait}
+	if o.ticket {
+		opts.Expiry = time.Duration(o.expiry)
+	}
+	var fd *ui.FD
+	if o.codeFD >= 0 {
+		var err error
+		if fd, err = ui.OpenFD(o.codeFD); err != nil {
+			return opts, usage("", "--code-fd: %v", err)
+		}
+	}
+	opts.AskCode = func(ctx context.Context, attempt int) (string, error) {
+		return a.askCode(ctx, attempt, fd)
+	}
+	opts.ShowTicket = func(words, uri string) { a.showTicket(words, uri, o.qr, time.Duration(o.expiry)) }
+	return opts, nil
+}
+
+// askCode asks until something is typed. Behind a wrong code the end of the input means that the code was wrong.
+func (a *app) askCode(ctx context.Context, attempt int, fd *ui.FD) (code string, err error) {
+	a.screen.Flush() // behind a failed attempt its notice says why it is asked again
+	a.screen.Emit(ui.Event{Type: "question", Question: &ui.Question{What: "code", Attempt: attempt}})
+	for code == "" && err == nil {
+		if fd != nil {
+			code, err = fd.Next()
+		} else {
+			code, err = a.screen.Ask(ctx, "Code from the new device:")
+		}
+	}
+	if errors.Is(err, ui.ErrNobody) && attempt > 0 {
+		p := explainNode(a.screen.LastAttempt())
+		p.Err = nil // the engine would ask again
+		err = p
+	}
+	return code, err
+}
+
+func (a *app) showTicket(words, uri string, qr ui.QRMode, expiry time.Duration) {
+	a.screen.Flush()
+	a.screen.Emit(ui.Event{Type: "pairing", Pairing: &ui.Pairing{Ticket: words, URI: uri}})
+	if a.screen.JSON() {
+		return
+	}
+	a.screen.Lines("", "This is the ticket. The new device asks for it (decant receive --ticket).",
+		"Whoever has it owns what you send: write it down and keep it as you would keep that.", "")
+	a.screen.Strong(words)
+	if a.screen.QR(uri, qr) {
+		a.screen.Lines("", "The same as a link, with the server's address in it:", "")
+	} else {
+		a.screen.Lines("", "The same as a link, with the server's address in it:", "")
+	}
+	a.screen.Data(uri)
+	a.screen.Lines("")
+	a.screen.Verbose("the server keeps it for %s at most", ui.Span(expiry))
+}
+
+func (a *app) runSend(ctx context.Context, eng engine, opts node.SendOptions) error {
+	res, err := eng.Send(ctx, opts)
+	if err != nil {
+		return err
+	}
+	a.screen.Flush()
+	if res.Losses > 0 || leftBehind(res.Receipt) {
+		a.code = ui.LeftBehind
+	}
+	a.screen.Result(sendResult{res.Session.String(), res.Sent, res.Losses, res.Packs, res.WireBytes, res.Read, res.Epoch, res.Unchanged, res.Receipt})
+	a.sendSummary(res, opts.Ticket)
+	return nil
+}
+
+type sendResult struct {
+	Session   string                `json:"session"`
+	Sent      map[string]item.Tally `json:"sent"`
+	Losses    int64                 `json:"losses"`
+	Packs     int64                 `json:"packs"`
+	WireBytes int64                 `json:"wire_bytes"`
+	Read      int64                 `json:"read_bytes"`
+	Epoch     uint64                `json:"epoch"`
+	Unchanged bool                  `json:"unchanged"`
+	Receipt   *node.Receipt         `json:"receipt"`
+}
+
+func (a *app) sendSummary(res *node.SendResult, ticket bool) {
+	if a.screen.JSON() {
+		return
+	}
+	if res.Unchanged {
+		a.screen.Say("nothing has changed since the last run: %s", tallies(res.Sent))
+	} else {
+		a.screen.Say("sent %s (%s through the server in this run, padding included)", tallies(res.Sent), ui.Bytes(res.WireBytes))
+	}
+	if res.Losses > 0 {
+		a.screen.Say("warning: %s could not be sent", ui.Plural(res.Losses, "item"))
+	}
+	if res.Receipt != nil {
+		a.screen.Data(ui.ReceiptLines(res.Receipt)...)
+		a.screen.Data(ui.WipeLine(res.Receipt))
+		return
+	}
+	a.screen.Say("everything is stored on the server; this device may be switched off, but not wiped yet")
+	if ticket {
+		a.screen.Say("`decant receipt %s` asks whether the new device has it all", res.Session.Short())
+	} else {
+		a.screen.Say("`decant resume %s` waits for the receipt, `decant receipt %s` asks for it", res.Session.Short(), res.Session.Short())
+	}
+}
+
+// tallies sums up what was sent: "5,802 items, 1.41 GB: 600 photos, 5,202 files".
+func tallies(by map[string]item.Tally) string {
+	var all item.Tally
+	var parts []string
+	for _, k := range item.Kinds {
+		if t := by[k.String()]; t.Items > 0 {
+			all.Items += t.Items
+			all.Bytes += t.Bytes
+			parts = append(parts, ui.Plural(t.Items, k.String()))
+		}
+	}
+	return ui.Plural(all.Items, "item") + ", " + ui.Bytes(all.Bytes) + ": " + strings.Join(parts, ", ")
+}
+
+// leftBehind reports whether a receipt counts something that did not arrive against the person's wish.
+func leftBehind(r *node.Receipt) bool {
+	return r != nil && ui.Outcomes(r, item.LostAtSource).Items+ui.Outcomes(r, item.Failed).Items > 0
+}
+
+func noServer() error {
+	return usage(serverHint, "no server is set")
+}
+
+// needServer refuses a new transfer without a server before anything is asked.
+// An unfinished transfer knows its own.
+func (a *app) needServer(ctx context.Context, eng engine, cfg node.Config, role string) error {
+	if !cfg.Server.IsZero() {
+		return nil
+	}
+	all, err := eng.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range all {
+		if t.Role == role && !over(t) {
+			return nil
+		}
+	}
+	return noServer()
+}
+
+// cause is an error without the path that the sentence has named already.
+func cause(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// days is a duration flag that understands "14d".
+type days time.Duration
+
+// Set implements pflag.Value.
+func (d *days) Set(s string) error {
+	v, err := time.ParseDuration(s)
+	if num, ok := strings.CutSuffix(s, "d"); ok {
+		var n int
+		n, err = strconv.Atoi(num)
+		v = time.Duration(n) * 24 * time.Hour
+	}
+	if err != nil {
+		return errors.New("want a duration like 14d or 36h")
+	}
+	if v <= 0 || v > maxExpiry {
+		return errors.New("want more than nothing and at most 30d")
+	}
+	*d = days(v)
+	return nil
+}
+
+// String implements pflag.Value.
+func (d *days) String() string {
+	v := time.Duration(*d)
+	if v > 0 && v%(24*time.Hour) == 0 {
+		return strconv.Itoa(int(v/(24*time.Hour))) + "d"
+	}
+	return v.String()
+}
+
+// Type implements pflag.Value.
+func (d *days) Type() string { return "duration" }
