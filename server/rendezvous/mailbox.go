@@ -42,11 +42,7 @@ type budget struct {
 }
 
 // Message is one message as its recipient sees it.
-type Message struct {
-	Sequence uint64
-	From     id.Peer
-	Body     []byte
-}
+type Message = wire.Message
 
 // mail checks that the caller may use the scope's mailboxes. For a session that has ended it returns the refusal beside the record.
 func (s *Service) mail(scope id.Scope, caller id.Peer) (rec Session, l budget, err error) {
@@ -152,7 +148,7 @@ func (s *Service) messages(scope id.Scope, to id.Peer, after uint64) (out []Mess
 		if size += len(v); size > fetchBytes && len(out) > 0 {
 			return false, nil
 		}
-		out = append(out, Message{db.MessageSequence(k), id.Peer(v[:32]), append([]byte(nil), v[32:]...)})
+		out = append(out, Message{Sequence: db.MessageSequence(k), From: id.Peer(v[:32]), Body: append([]byte(nil), v[32:]...)})
 		return len(out) < wire.MaxFetch, nil
 	})
 	return out, err
