@@ -18,6 +18,7 @@ import (
 )
 
 func main() {
+	limitMemory()
 	os.Exit(int(profiled(func() ui.Code { return run(os.Args[1:], ui.Standard()) })))
 }
 
