@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -67,5 +69,56 @@ func TestRT4HostileArgumentsOnATerminal(t *testing.T) {
 				t.Errorf("%q: unsafe %q in %q", args, bad, out)
 			}
 		}
+	}
+}
+
+// TestRT4HostileCollectionOnATerminal moves a collection whose every name is an
+// attack, from a device whose label is one, with a person at a terminal on both sides.
+func TestRT4HostileCollectionOnATerminal(t *testing.T) {
+	dir := t.TempDir()
+	s, err := startServer(serveFlags{listen: "127.0.0.1:0", data: filepath.Join(dir, "server"), watermark: 1, fastOnly: true}, slog.New(slog.DiscardHandler),
+		func(message string) { panic(message) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	srv := s.link.Server()
+	env := []string{"XDG_CONFIG_HOME=" + dir, "DECANT_SERVER=" + srv.String()}
+	old := filepath.Join(dir, "old")
+	for _, name := range append(hostileNames, "harmless") {
+		for _, path := range []string{name, filepath.Join(name+"-dir", "x"+name)} {
+			path = filepath.Join(old, path)
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Skip("this file system does not take such names: ", err)
+			}
+			if err := os.WriteFile(path, []byte(name), 0o644); err != nil {
+				t.Skip("this file system does not take such names: ", err)
+			}
+			if err := os.Symlink(name, path+"-link"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sent := inTerminal(t, env, "", "--state", filepath.Join(dir, "s1"), "--label", "\x1b]0;pwn\x07\u202e", "-v", "send", "--ticket", old)
+	ticket := regexp.MustCompile(`(?m)^(?:\x1b\[1m)?((?:[a-z]+ ){11}[a-z]+)`).FindStringSubmatch(sent)
+	if ticket == nil {
+		t.Fatalf("no ticket in %q", sent)
+	}
+	outputs := []string{sent}
+	run := func(typed string, args ...string) {
+		outputs = append(outputs, inTerminal(t, env, typed, append([]string{"--state", filepath.Join(dir, "s2")}, args...)...))
+	}
+	run(ticket[1]+"\nd\ny\n", "receive", "--ticket", "--to", filepath.Join(dir, "new\x1b[2J"))
+	run("", "status")
+	run("", "verify")
+	run("", "receipt")
+	run("y\n", "undo")
+	for _, out := range outputs {
+		if bad := unsafeOutput(out); bad != "" {
+			t.Errorf("unsafe %q in %q", bad, out)
+		}
+	}
+	if !strings.Contains(outputs[1], `\x1b`) || !strings.Contains(outputs[1], "Receipt for transfer") || !strings.Contains(outputs[5], "Took back") {
+		t.Errorf("the transfer did not happen: %q", outputs)
 	}
 }

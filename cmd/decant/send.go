@@ -136,17 +136,18 @@ func (a *app) showTicket(words, uri string, qr ui.QRMode, expiry time.Duration) 
 	a.screen.Lines("", "This is the ticket. The new device asks for it (decant receive --ticket).",
 		"Whoever has it owns what you send: write it down and keep it as you would keep that.", "")
 	a.screen.Strong(words)
+	a.screen.Lines("")
 	if a.screen.QR(uri, qr) {
-		a.screen.Lines("", "The same as a link, with the server's address in it:", "")
-	} else {
-		a.screen.Lines("", "The same as a link, with the server's address in it:", "")
+		a.screen.Lines("")
 	}
+	a.screen.Lines("The same as a link, with the server's address in it:", "")
 	a.screen.Data(uri)
 	a.screen.Lines("")
 	a.screen.Verbose("the server keeps it for %s at most", ui.Span(expiry))
 }
 
 func (a *app) runSend(ctx context.Context, eng engine, opts node.SendOptions) error {
+	a.screen.WhenWaiting("everything is stored on the server. Waiting for the receipt; ^C is safe, `decant receipt` asks for it later")
 	res, err := eng.Send(ctx, opts)
 	if err != nil {
 		return err
@@ -179,10 +180,11 @@ func (a *app) sendSummary(res *node.SendResult, ticket bool) {
 	if res.Unchanged {
 		a.screen.Say("nothing has changed since the last run: %s", tallies(res.Sent))
 	} else {
-		a.screen.Say("sent %s (%s through the server in this run, padding included)", tallies(res.Sent), ui.Bytes(res.WireBytes))
+		a.screen.Say("sent %s", tallies(res.Sent))
+		a.screen.Say("in this run %s were read, and %s stored on the server, sealed and padded", ui.Bytes(res.Read), ui.Bytes(res.WireBytes))
 	}
 	if res.Losses > 0 {
-		a.screen.Say("warning: %s could not be sent", ui.Plural(res.Losses, "item"))
+		a.screen.Say("warning: %s did not go along (see above)", ui.Plural(res.Losses, "item"))
 	}
 	if res.Receipt != nil {
 		a.screen.Data(ui.ReceiptLines(res.Receipt)...)

@@ -96,7 +96,7 @@ func (m *meter) line(width int, now time.Time) string {
 	}
 	p := m.p
 	if f, ok := fraction(p); ok {
-		if width >= 100 {
+		if width >= 120 {
 			add(6, "%s", bar(f, 16))
 		}
 		add(0, "%3d %%", int(f*100))

@@ -47,9 +47,10 @@ func PreviewLines(p *node.Preview, to string, chosen []item.Kind, details bool) 
 		losses = append(losses, LossLine(l))
 	}
 	lines = append(lines, list("Not kept, or not kept as it was ("+Count(p.LossCount)+"):", losses, p.LossCount, details)...)
-	space := fmt.Sprintf("Needs %s; %s are free.", Bytes(p.Need), Bytes(p.Free))
-	if p.Need > p.Free {
-		space = fmt.Sprintf("Needs %s, but only %s are free: it will not fit.", Bytes(p.Need), Bytes(p.Free))
+	need := need(p, chosen)
+	space := fmt.Sprintf("Needs %s; %s are free.", Bytes(need), Bytes(p.Free))
+	if need > p.Free {
+		space = fmt.Sprintf("Needs %s, but only %s are free: it will not fit.", Bytes(need), Bytes(p.Free))
 	}
 	lines = append(lines, space)
 	if !p.Final {
@@ -78,6 +79,18 @@ func shown(p *node.Preview, chosen []item.Kind) []item.Kind {
 		}
 	}
 	return out
+}
+
+// need is the space that the chosen kinds take, or all of them.
+func need(p *node.Preview, chosen []item.Kind) (n int64) {
+	if chosen == nil {
+		return p.Need
+	}
+	for _, k := range shown(p, chosen) {
+		kp := p.Kinds[k.String()]
+		n += kp.Total.Bytes - kp.Same.Bytes - kp.Lost.Bytes
+	}
+	return min(max(n, 0), p.Need)
 }
 
 func conflicts(p *node.Preview, chosen []item.Kind) (n int64) {

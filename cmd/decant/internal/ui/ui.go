@@ -102,6 +102,7 @@ type Screen struct {
 	lastRow string     // what was drawn last
 	drew    time.Time
 	m       meter
+	waiting string // what to say when the waiting stage begins
 	losses  int64
 	attempt string // why the last code was refused
 
@@ -310,6 +311,11 @@ func (s *Screen) stage(st item.Stage, before *item.Progress) {
 	}
 	if s.m.stage == st {
 		return
+	}
+	if st == item.StageWaiting && s.waiting != "" {
+		s.erase()
+		s.write("decant: " + s.waiting + "\n")
+		s.waiting = ""
 	}
 	s.m.enter(st, now)
 	if s.o.ErrTTY {
@@ -540,6 +546,13 @@ func (s *Screen) QR(text string, mode QRMode) bool {
 		s.raw(line + "\n")
 	}
 	return true
+}
+
+// WhenWaiting sets what is said, once, when the wait for the other device begins.
+func (s *Screen) WhenWaiting(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = text
 }
 
 // Configure sets what the global flags say. It comes before any event.
