@@ -280,7 +280,7 @@ func (r *receiving) claimTicket(ctx context.Context) error {
 	if err != nil {
 		switch wire.StatusOf(err) {
 		case wire.NotFound, wire.Expired, wire.Revoked, wire.Done:
-			return ErrWrongTicket
+			return errors.Join(ErrWrongTicket, r.t.move(&r.st, session.Ended)) // the next run asks for another
 		}
 		return err
 	}

@@ -65,17 +65,17 @@ func outcomeOf(err error) outcome {
 
 // do calls attempt until it succeeds, fails for good, ctx ends or the limit is over.
 // extra is added to the limit.
-func (r *retrier) do(ctx context.Context, extra time.Duration, attempt func(context.Context) error) error {
+func (r *retrier) do(ctx context.Context, extra time.Duration, attempt func(context.Context) error) (err error) {
 	start := time.Now()
 	var told, token bool
 	defer func() {
 		if told {
-			r.calm()
+			r.calm(err == nil || wireStatus(err))
 		}
 	}()
 	for n := 0; ; n++ {
 		limit := r.limit(extra)
-		err := r.try(ctx, start, limit, attempt)
+		err = r.try(ctx, start, limit, attempt)
 		probed := token
 		if token {
 			<-r.probe
@@ -234,10 +234,11 @@ func (r *retrier) trouble(err error) {
 	}
 }
 
-func (r *retrier) calm() {
+// calm notes that an operation in trouble has ended, well or not.
+func (r *retrier) calm(well bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.troubled--; r.troubled == 0 && r.notice != nil {
+	if r.troubled--; r.troubled == 0 && well && r.notice != nil {
 		r.notice(Notice{})
 	}
 }
