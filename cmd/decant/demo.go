@@ -122,7 +122,7 @@ func (d *demo) source() error {
 	}
 	what := strings.Join(d.paths, ", ")
 	if d.made {
-		what = "a made-up handset: photos, address books, calendars, odd names"
+		what = "a made-up handset"
 	}
 	d.step("old device", "%s, %s (%s)", ui.Plural(sum.Items, "file"), ui.Bytes(sum.Bytes), show.Name(what))
 	return nil
@@ -184,7 +184,8 @@ func (d *demo) event(device int, e item.Event) {
 			close(d.applying)
 		}
 	}
-	if device == d.stage && e.Type != "loss" && (e.Type != "stage" || e.Stage != item.StageDone) {
+	quiet := !d.screen.Lively() && (e.Type == "stage" || e.Type == "progress") // the steps say enough
+	if device == d.stage && e.Type != "loss" && !quiet {
 		d.screen.Event(e)
 	}
 }
@@ -316,7 +317,7 @@ func (d *demo) settle(receipt *node.Receipt, res *node.ReceiveResult) error {
 	d.screen.Data(ui.ReceiptLines(receipt)...)
 	d.screen.Data(ui.WipeLine(receipt))
 	same := res.Receipt != nil && bytes.Equal(receipt.Raw, res.Receipt.Raw)
-	d.check(same && receipt.SafeWipe, "both devices hold the same signed receipt, and it says that the old one may be wiped")
+	d.check(same && receipt.SafeWipe, "both devices hold the same signed receipt: safe to wipe")
 	return d.compare(res.To, ".decant-"+res.Session.Short())
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/decant-dev/decant/cmd/decant/internal/ui"
+	"github.com/decant-dev/decant/node/item"
 )
 
 // inspect looks at what the server has while it holds everything: how much, in
@@ -29,8 +30,9 @@ func (d *demo) inspect() error {
 		return err
 	}
 	hits := n.search(d.log.Bytes()) + n.search(metrics)
-	var files []string
 	var onDisk int64
+	var parts []string // of the server's directory, in order
+	sums := map[string]*item.Tally{}
 	server := filepath.Join(d.dir, "server")
 	err = filepath.WalkDir(server, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
@@ -43,20 +45,32 @@ func (d *demo) inspect() error {
 		hits += found + n.search([]byte(path))
 		onDisk += size
 		rel, _ := filepath.Rel(server, path)
-		files = append(files, fmt.Sprintf("%-28s %s", rel, ui.Bytes(size)))
+		part, _, inside := strings.Cut(filepath.ToSlash(rel), "/")
+		if inside {
+			part += "/"
+		}
+		if sums[part] == nil {
+			parts = append(parts, part)
+			sums[part] = &item.Tally{}
+		}
+		sums[part].Add(size)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
 	blobs, bytes := metric(metrics, "decant_blobs"), metric(metrics, "decant_blob_bytes")
-	d.step("server", "holds %s%s for %s, stored; %s on disk", ui.Plural(blobs, "blob"), each(blobs, bytes),
-		ui.Plural(metric(metrics, "decant_sessions"), "transfer"), ui.Bytes(onDisk))
-	for _, f := range files {
-		d.screen.Lines("              " + f)
+	d.step("server", "holds %s%s; %s on disk", ui.Plural(blobs, "blob"), each(blobs, bytes), ui.Bytes(onDisk))
+	d.screen.Lines("              for " + ui.Plural(metric(metrics, "decant_sessions"), "transfer") + " between two keys")
+	for _, part := range parts {
+		d.screen.Lines(fmt.Sprintf("              %-11s %8s in %s", part, ui.Bytes(sums[part].Bytes), ui.Plural(sums[part].Items, "file")))
 	}
-	d.check(blobs > 0 && bytes > 0, "the server held %s (%s) when the old device had left", ui.Plural(blobs, "sealed blob"), ui.Bytes(bytes))
-	d.check(hits == 0 && n.works(), "the server's files, log and metrics contain none of %s (raw, hex, Base64): %s found", n.what(), ui.Plural(int64(hits), "trace"))
+	d.check(blobs > 0 && bytes > 0, "the server kept %s (%s) when the old device had left", ui.Plural(blobs, "sealed blob"), ui.Bytes(bytes))
+	trace := "no trace"
+	if hits > 0 || !n.works() {
+		trace = ui.Plural(int64(hits), "trace")
+	}
+	d.check(hits == 0 && n.works(), "%s on the server of %s", trace, n.what())
 	return nil
 }
 

@@ -118,7 +118,7 @@ func TestRT4HostileCollectionOnATerminal(t *testing.T) {
 			t.Errorf("unsafe %q in %q", bad, out)
 		}
 	}
-	if !strings.Contains(outputs[1], `\x1b`) || !strings.Contains(outputs[1], "Receipt for transfer") || !strings.Contains(outputs[5], "Took back") {
+	if !strings.Contains(outputs[1], `\x1b`) || !strings.Contains(outputs[1], "signed by the new device") || !strings.Contains(outputs[5], "Took back") {
 		t.Errorf("the transfer did not happen: %q", outputs)
 	}
 }

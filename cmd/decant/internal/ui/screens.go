@@ -209,7 +209,7 @@ func ReceiptLines(r *node.Receipt) []string {
 		t.add(append([]string{KindName(k), Count(all.Items), Bytes(all.Bytes)}, cells...)...)
 	}
 	lines := []string{
-		fmt.Sprintf("Receipt for transfer %s, signed by the new device (…%s) on %s", r.Session.Short(),
+		fmt.Sprintf("Receipt %s, signed by the new device (…%s), %s", r.Session.Short(),
 			last(r.Receiver, 6), r.At.Local().Format("2006-01-02 15:04:05")), ""}
 	lines = append(lines, t.lines("  ")...)
 	return append(lines, "", levelLine(r.Level))

@@ -144,6 +144,9 @@ func New(o Options) *Screen {
 // JSON reports whether stdout carries events.
 func (s *Screen) JSON() bool { return s.json.Load() }
 
+// Lively reports whether progress is drawn in place or written as events, and not as lines.
+func (s *Screen) Lively() bool { return s.json.Load() || s.o.ErrTTY }
+
 // Close draws what is waiting and removes the progress line. No event may follow.
 func (s *Screen) Close() {
 	s.Flush()

@@ -479,7 +479,7 @@ func TestReceiptScreen(t *testing.T) {
 	r := &node.Receipt{Session: id.Session{0xab, 0xcd}, Receiver: "12D3KooWabcdef", Level: "read back", SafeWipe: true,
 		At:    time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local),
 		Kinds: map[string]map[string]item.Tally{"file": {"moved": {Items: 10, Bytes: 1000}, "lost": {Items: 1}}, "photo": {"moved": {Items: 2, Bytes: 5_000_000}}}}
-	want := `Receipt for transfer abcd0000, signed by the new device (…abcdef) on 2026-01-02 03:04:05
+	want := `Receipt abcd0000, signed by the new device (…abcdef), 2026-01-02 03:04:05
 
           items     size  moved  lost
   photos      2  5.00 MB      2     –
