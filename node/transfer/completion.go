@@ -221,6 +221,7 @@ func (c *completion) updateLocked(u *update) error {
 		return nil
 	}
 	if u.Revision > it.Revision {
+		c.bytesDone -= p.got[i]
 		p.got[i] = 0
 		delete(p.runs, i)
 	}
@@ -241,6 +242,7 @@ func (c *completion) coverLocked(o item.Ordinal, revision uint32, r run) error {
 	}
 	n := int64(r.extent.Length)
 	if r.offset == 0 && n == it.Size {
+		c.bytesDone += n
 		it.Extents = []item.Extent{r.extent}
 		return c.completeLocked(p, i)
 	}
@@ -248,6 +250,7 @@ func (c *completion) coverLocked(o item.Ordinal, revision uint32, r run) error {
 		return nil
 	}
 	p.runs[i] = append(p.runs[i], r)
+	c.bytesDone += n
 	if p.got[i] += n; p.got[i] < it.Size {
 		return nil
 	}
@@ -263,7 +266,6 @@ func (c *completion) coverLocked(o item.Ordinal, revision uint32, r run) error {
 
 func (c *completion) completeLocked(p *openPage, i int) error {
 	c.itemsDone++
-	c.bytesDone += p.Items[i].Size
 	return c.settle(p)
 }
 
@@ -284,6 +286,7 @@ func (c *completion) lose(p *openPage, i int, why item.Reason) error {
 		return nil
 	}
 	it.Lost = why
+	c.bytesDone -= p.got[i]
 	delete(p.runs, i)
 	return c.settle(p)
 }

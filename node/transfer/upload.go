@@ -176,6 +176,7 @@ func (u *Uploader) Content(ctx context.Context, epoch uint64) error {
 	if !c.finished() {
 		return errors.New("transfer: items are neither durable nor lost") // a bug, and better said than sent
 	}
+	up.progress()
 	return nil
 }
 
