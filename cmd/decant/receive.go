@@ -121,7 +121,7 @@ func parseKinds(names string) (kinds []item.Kind, err error) {
 
 // receiveOptions turns flags into options; the session is the caller's.
 func (a *app) receiveOptions(o receiveFlags, cfg node.Config, kinds []item.Kind, to string) (node.ReceiveOptions, error) {
-	opts := node.ReceiveOptions{To: o.to, New: o.fresh, ReadBack: o.readBack}
+	opts := node.ReceiveOptions{To: to, New: o.fresh, ReadBack: o.readBack}
 	if o.ticket || o.ticketFD >= 0 {
 		var fd *ui.FD
 		if o.ticketFD >= 0 {

@@ -11,8 +11,8 @@ func (a *app) resumeCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "resume [SESSION]",
 		Short: "Continue a transfer that was paused, interrupted or declined",
-		Long: `Continues a transfer where it stopped, on either device. Nothing is sent, fetched
-or read twice. The server is the one that the transfer began with.`,
+		Long: `Continues a transfer where it stopped, on either device. What has
+arrived is not sent again, what has not changed is not read again. The server is the one that the transfer began with.`,
 		Args:              args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: a.completeSession(isUnfinished),
 		RunE: func(cmd *cobra.Command, argv []string) error {
