@@ -82,6 +82,9 @@ func (a *app) demo(ctx context.Context, paths []string, out string) (err error) 
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.play(ctx); err != nil {
+		if context.Cause(ctx) == errInterrupted {
+			return &ui.Problem{Name: "interrupted", Text: "interrupted; what there is stays in " + d.dir, Code: ui.Paused, Err: err}
+		}
 		return err
 	}
 	return d.finish(time.Since(began))

@@ -81,7 +81,7 @@ func completeKinds(_ *cobra.Command, _ []string, typed string) (out []string, _ 
 
 func (a *app) receive(ctx context.Context, o receiveFlags) error {
 	if o.to == "" {
-		return usage("for example: decant receive --to ~/", "--to is missing: where shall the collection go")
+		return usage("for example: decant receive --to ~/", "--to is missing: say where the collection shall go")
 	}
 	if st, err := os.Stat(o.to); err == nil && !st.IsDir() {
 		return usage("", "--to %s is not a directory", show.Name(o.to))
