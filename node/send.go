@@ -292,10 +292,10 @@ func (s *sending) scan(ctx context.Context, src *folder.Folder) error {
 		s.result.Unchanged = true
 		s.result.Epoch = s.st.Epoch
 		s.fill(res)
-		return transfer.ForgetScan(s.t.j, epoch) // the next run must look again
+		return nil
 	}
 	if res.Total.Items == 0 {
-		return errors.Join(ErrNothingToSend, transfer.ForgetScan(s.t.j, epoch))
+		return ErrNothingToSend
 	}
 	if again {
 		s.st.Epoch, s.st.Committed = epoch, false

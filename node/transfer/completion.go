@@ -9,6 +9,7 @@ import (
 
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/journal"
+	"github.com/decant-dev/decant/node/kind"
 	"github.com/decant-dev/decant/node/pack"
 	"github.com/decant-dev/decant/node/source"
 )
@@ -42,9 +43,9 @@ type pageSpan struct {
 type openPage struct {
 	*Local
 	index int
-	left  int     // items that still lack content
-	got   []int64 // bytes durable, by item
-	runs  map[int][]run
+	left  int           // items that still lack content
+	got   []int64       // bytes durable, by item
+	runs  map[int][]run // of items whose content is durable in part, by offset
 }
 
 // run is one extent of an item with the place in the item where it belongs.
@@ -246,16 +247,17 @@ func (c *completion) coverLocked(o item.Ordinal, revision uint32, r run) error {
 		it.Extents = []item.Extent{r.extent}
 		return c.completeLocked(p, i)
 	}
-	if slices.ContainsFunc(p.runs[i], func(x run) bool { return x.offset == r.offset }) {
+	runs := p.runs[i]
+	k, twice := slices.BinarySearchFunc(runs, r.offset, func(x run, offset int64) int { return cmp.Compare(x.offset, offset) })
+	if twice {
 		return nil
 	}
-	p.runs[i] = append(p.runs[i], r)
+	runs = slices.Insert(runs, k, r)
+	p.runs[i] = runs
 	c.bytesDone += n
 	if p.got[i] += n; p.got[i] < it.Size {
 		return nil
 	}
-	runs := p.runs[i]
-	slices.SortFunc(runs, func(a, b run) int { return cmp.Compare(a.offset, b.offset) })
 	it.Extents = make([]item.Extent, len(runs))
 	for k, r := range runs {
 		it.Extents[k] = r.extent
@@ -326,27 +328,65 @@ func (c *completion) finished() bool {
 	return !slices.ContainsFunc(c.pages, func(s pageSpan) bool { return !s.done })
 }
 
-// missing returns the runs of an item that are not durable, as offset and length, and
-// the item as it stands; nothing if none is missing.
-func (c *completion) missing(p *openPage, i int) ([]item.Range, item.Item, source.Stat) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	it := &p.Items[i]
-	if !wanting(it) {
-		return nil, item.Item{}, source.Stat{}
+// staleRecords takes the records out of the collection whose container was not read as
+// the scan had found it: they may be others by now, or lie beyond its end. The file itself
+// travels as it is, whatever is in it. The next scan takes such a container apart again, as it
+// takes it for changed. Everything must be finished. It may be run again.
+func (c *completion) staleRecords() error {
+	stale := map[item.Ordinal]bool{}
+	b, changed := c.j.Batch(), false
+	err := c.j.Each(donePrefix(c.epoch), func(k, v []byte) error {
+		if len(v) <= pageHead+4 || !kind.HasRecords(item.Kind(v[pageHead+4])) { // a page begins with its kind
+			return nil
+		}
+		l, err := decodePage(v)
+		if err != nil {
+			return err
+		}
+		before, err := c.j.Get(scanKey(c.epoch, l.First))
+		if err != nil {
+			return err
+		}
+		scanned, err := decodePage(before)
+		if err != nil || len(scanned.Items) != len(l.Items) {
+			return cmp.Or(err, errLocal)
+		}
+		dirty := false
+		for i := range l.Items {
+			it := &l.Items[i]
+			switch {
+			case it.Form == item.FormFile && it.Revision != scanned.Items[i].Revision:
+				stale[it.Ordinal] = true
+				l.Stats[i], dirty = source.Stat{}, true
+			case it.Form == item.FormRecord && it.Lost == item.ReasonNone && stale[it.Container]:
+				it.Lost, dirty = item.ReasonRemoved, true
+			}
+		}
+		if !dirty {
+			return nil
+		}
+		changed = true
+		v, err = encodePage(l)
+		b.Put(k, v)
+		return err
+	})
+	if err != nil || !changed {
+		return err
 	}
-	runs := slices.Clone(p.runs[i])
-	slices.SortFunc(runs, func(a, b run) int { return cmp.Compare(a.offset, b.offset) })
-	var out []item.Range
+	return b.Commit()
+}
+
+// missing returns the runs of an item that are not durable. c.mu is held.
+func missing(p *openPage, i int) (out []item.Range) {
 	at := int64(0)
-	for _, r := range runs {
+	for _, r := range p.runs[i] {
 		if r.offset > at {
 			out = append(out, item.Range{Offset: at, Length: r.offset - at})
 		}
 		at = r.offset + int64(r.extent.Length)
 	}
-	if at < it.Size {
-		out = append(out, item.Range{Offset: at, Length: it.Size - at})
+	if size := p.Items[i].Size; at < size {
+		out = append(out, item.Range{Offset: at, Length: size - at})
 	}
-	return out, *it, p.Stats[i]
+	return out
 }

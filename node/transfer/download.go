@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -66,8 +67,7 @@ type Downloader struct {
 	staged      map[uint32]id.Commitment
 	items, done int64
 	since       map[uint32][]byte // notes of the packs staged since the last checkpoint
-	bad         int
-	failure     error
+	bad         int               // packs that did not verify in this Fetch
 
 	wire atomic.Int64
 }
@@ -114,7 +114,7 @@ func parseNote(b []byte) (n stagedNote, ok bool) {
 
 // bootID tells one run of the machine from the next; zero where that is not known,
 // and then no unsynced note is believed.
-func bootID() (b [16]byte) {
+var bootID = func() (b [16]byte) {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err == nil && len(text) >= 36 {
 		copy(b[:], text[:8])
@@ -193,8 +193,11 @@ func (d *Downloader) WireBytes() int64 { return d.wire.Load() }
 // Fetch stages the packs that arrive on refs until it is closed, several at once.
 // Packs that are staged already are passed over. A pack that does not verify does not keep the others from
 // being staged; the error is then ErrIntegrity at the end. Nothing of such a pack reaches the sink
-// beyond chunks that verify by themselves.
+// beyond chunks that verify by themselves. One Fetch at a time.
 func (d *Downloader) Fetch(ctx context.Context, refs <-chan manifest.PackRef) error {
+	d.mu.Lock()
+	d.bad = 0
+	d.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
 	for range d.cfg.Streams {
 		g.Go(func() error {
@@ -244,7 +247,7 @@ func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
 	}
 	if s.blob, err = d.cfg.Store.Get(ctx, ref.Blob, s.blob[:0]); err != nil {
 		if errors.Is(err, wire.NotFound) {
-			return d.broken(ref, err)
+			return d.broken()
 		}
 		return fmt.Errorf("get pack: %w", err)
 	}
@@ -253,14 +256,14 @@ func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
 	if !ref.Padding {
 		context := manifest.PackContext(d.cfg.Session, ref.Epoch, ref.Index)
 		if s.plain, err = seal.OpenWith(s.plain[:0], &d.cfg.Keys.Pack, context, s.blob, ref.Commitment); err != nil {
-			return d.broken(ref, err)
+			return d.broken()
 		}
 		if err := s.table.ParseInto(s.plain, d.cfg.Class); err != nil {
-			return d.broken(ref, err)
+			return d.broken()
 		}
 		if err := s.stage(&note); err != nil {
 			if errors.Is(err, ErrIntegrity) {
-				return d.broken(ref, err)
+				return d.broken()
 			}
 			return err
 		}
@@ -299,12 +302,11 @@ func (s *stream) stage(note *stagedNote) error {
 	return nil
 }
 
-// broken counts a pack that does not verify. The words of the reason stay here.
-func (d *Downloader) broken(ref *manifest.PackRef, err error) error {
+// broken counts a pack that does not verify. What is wrong with it is nobody's business.
+func (d *Downloader) broken() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.bad++
-	d.failure = errors.Join(d.failure, fmt.Errorf("pack %d: %w", ref.Index, err))
 	return nil
 }
 
@@ -349,11 +351,50 @@ func (d *Downloader) Checkpoint() error {
 	return b.Commit()
 }
 
+// Forget drops the notes of all packs that hold something of the items, sorted by ordinal, so that Fetch gets
+// them again: what was staged of them is gone. It returns the number of packs. No Fetch may be running.
+func (d *Downloader) Forget(items []item.Ordinal) (int, error) {
+	b, n := d.cfg.Journal.Batch(), 0
+	for _, prefix := range [][]byte{durablePrefix, stagedPrefix} {
+		err := eachNote(d.cfg.Journal, prefix, func(index uint32, table *pack.Table) error {
+			if !holds(table, items) {
+				return nil
+			}
+			b.Delete(noteKey(durablePrefix, index)).Delete(noteKey(stagedPrefix, index))
+			if _, ok := d.staged[index]; ok {
+				delete(d.staged, index)
+				delete(d.since, index)
+				n++
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return n, b.Commit()
+}
+
+func holds(table *pack.Table, items []item.Ordinal) bool {
+	for i := range table.Frames {
+		for _, e := range table.Frames[i].Extents {
+			if _, found := slices.BinarySearch(items, e.Ordinal); found {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Staged calls fn with every pack that was staged, and its table, in the order of their
 // indices. The table is valid during the call only.
 func Staged(j *journal.Journal, fn func(index uint32, table *pack.Table) error) error {
+	return eachNote(j, stagedPrefix, fn)
+}
+
+func eachNote(j *journal.Journal, prefix []byte, fn func(index uint32, table *pack.Table) error) error {
 	table := new(pack.Table)
-	return j.Each(stagedPrefix, func(k, v []byte) error {
+	return j.Each(prefix, func(k, v []byte) error {
 		n, ok := parseNote(v)
 		if !ok || len(k) != 5 {
 			return errors.New("journal: a staged pack's note is damaged")

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/manifest"
 	"github.com/decant-dev/decant/node/pack"
 	"github.com/decant-dev/decant/node/source"
 	"github.com/decant-dev/decant/proto/wire"
@@ -19,14 +20,21 @@ type cut struct {
 	chunk int64 // a shared chunk is closed when it holds this much: larger ones compress no better and leave larger gaps at the end of a pack
 	fill  int   // a raw piece is cut to fill a pack only if the room is at least this
 	page  int   // bytes of an encoded manifest page
+	file  int64 // a larger file has more extents than a manifest page may hold bytes
 }
 
 func cutFor(class wire.Class) cut {
+	c := cut{piece: pack.MaxChunk, small: 128 << 10, chunk: 256 << 10, fill: 64 << 10, page: 768 << 10}
 	if class == wire.ClassS {
-		return cut{piece: 64 << 10, small: 32 << 10, chunk: 64 << 10, fill: 8 << 10, page: 128 << 10}
+		c = cut{piece: 64 << 10, small: 32 << 10, chunk: 64 << 10, fill: 8 << 10, page: 128 << 10}
 	}
-	return cut{piece: pack.MaxChunk, small: 128 << 10, chunk: 256 << 10, fill: 64 << 10, page: 768 << 10}
+	const extents = 10 // bytes of a page for each piece, in the worst order of packs
+	c.file = manifest.MaxPageBytes / extents * c.piece
+	return c
 }
+
+// most is the most bytes of a shared chunk.
+func (c cut) most() int { return min(int(2*c.piece), pack.MaxChunk) }
 
 const (
 	batchFiles = 1024 // files of a shared chunk at most
@@ -39,7 +47,7 @@ type feeder struct {
 	c   *completion
 	cut cut
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards what follows; the completion's mu may be taken with it held
 	at    int        // page
 	next  int        // item in page
 	page  *openPage
@@ -124,21 +132,23 @@ func (f *feeder) take(ctx context.Context, scratch []int) (j job, ok bool, err e
 // is used up or a large file was begun.
 func (f *feeder) fromPage(small []int) (job, bool) {
 	p, total := f.page, int64(0)
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
 	for ; f.next < len(p.Items); f.next++ {
-		parts, was, stat := f.c.missing(p, f.next)
-		if len(parts) == 0 {
+		it := &p.Items[f.next]
+		if !wanting(it) {
 			continue
 		}
-		if was.Size > f.cut.small {
+		if it.Size > f.cut.small {
 			if len(small) > 0 {
 				break
 			}
-			f.begin(&large{page: p, i: f.next, was: was, stat: stat, parts: parts})
+			f.begin(&large{page: p, i: f.next, was: *it, stat: p.Stats[f.next], parts: missing(p, f.next)})
 			f.next++
 			return job{}, false
 		}
 		small = append(small, f.next)
-		if total += was.Size; total >= f.cut.chunk || len(small) == batchFiles {
+		if total += it.Size; total >= f.cut.chunk || len(small) == batchFiles {
 			f.next++
 			break
 		}
@@ -177,11 +187,15 @@ func (f *feeder) piece() (job, bool) {
 func (f *feeder) enlarge(p *openPage, i int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l := &large{page: p, i: i}
-	if l.parts, l.was, l.stat = f.c.missing(p, i); len(l.parts) == 0 {
+	f.c.mu.Lock()
+	defer f.c.mu.Unlock()
+	if !wanting(&p.Items[i]) {
 		return
 	}
-	l.pending = l.was.Size
+	l := &large{page: p, i: i, was: p.Items[i], stat: p.Stats[i], parts: missing(p, i)}
+	for _, r := range l.parts {
+		l.pending += r.Length
+	}
 	f.busy++
 	f.again = append(f.again, l)
 	f.idle.Broadcast()

@@ -22,34 +22,60 @@ type Local struct {
 
 var errLocal = errors.New("journal: a page is damaged")
 
-// appendLocal encodes l: the manifest page behind its 32-bit length, then eight
-// signed varints for each item.
+// appendLocal encodes l: its items as one manifest page or, if attributes and extents have
+// made them too many bytes for one, as several, each behind its 32-bit length and a zero behind
+// the last; then what appendStat makes of each item.
 func appendLocal(dst []byte, l *Local) ([]byte, error) {
-	at := len(dst)
-	dst = append(dst, 0, 0, 0, 0)
-	dst, err := manifest.AppendPage(dst, &manifest.Page{Kind: l.Kind, First: l.First, Items: l.Items})
-	if err != nil {
-		return nil, err
+	b := manifest.NewPageBuilder(l.Kind, l.First)
+	for i := range l.Items {
+		added, err := b.Add(&l.Items[i])
+		if err == nil && !added {
+			dst = appendLength(dst, b.Bytes())
+			b.Reset(l.Kind, l.Items[i].Ordinal)
+			_, err = b.Add(&l.Items[i]) // fits, or is an error
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	binary.BigEndian.PutUint32(dst[at:], uint32(len(dst)-at-4))
+	dst = appendLength(appendLength(dst, b.Bytes()), nil)
 	for i := range l.Stats {
 		dst = appendStat(dst, &l.Stats[i])
 	}
 	return dst, nil
 }
 
+func appendLength(dst, b []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(dst, uint32(len(b))), b...)
+}
+
 // decodeLocal decodes what appendLocal made. Nothing of it aliases b.
 func decodeLocal(b []byte) (*Local, error) {
-	if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
-		return nil, errLocal
+	l := new(Local)
+	for first := true; ; first = false {
+		if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
+			return nil, errLocal
+		}
+		n := binary.BigEndian.Uint32(b)
+		part := b[4 : 4+n]
+		if b = b[4+n:]; n == 0 && !first {
+			break
+		}
+		page, err := manifest.DecodePage(part)
+		if err != nil {
+			return nil, fmt.Errorf("journal: %w", err)
+		}
+		if first {
+			l.Kind, l.First, l.Items = page.Kind, page.First, page.Items
+			continue
+		}
+		if page.Kind != l.Kind || page.First != l.First+item.Ordinal(len(l.Items)) {
+			return nil, errLocal
+		}
+		l.Items = append(l.Items, page.Items...)
 	}
-	n := binary.BigEndian.Uint32(b)
-	page, err := manifest.DecodePage(b[4 : 4+n])
-	if err != nil {
-		return nil, fmt.Errorf("journal: %w", err)
-	}
-	l := &Local{Kind: page.Kind, First: page.First, Items: page.Items, Stats: make([]source.Stat, len(page.Items))}
-	r := varints{b: b[4+n:]}
+	l.Stats = make([]source.Stat, len(l.Items))
+	r := varints{b: b}
 	for i := range l.Stats {
 		l.Stats[i] = r.stat()
 	}

@@ -288,6 +288,9 @@ func (f *manifestReader) chunk(ref *manifest.PageRef) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrIntegrity, err)
 	}
+	if f.table.Frames[ref.Frame].Codec != compress.Raw {
+		f.scratch = chunk
+	}
 	return chunk, nil
 }
 

@@ -91,8 +91,9 @@ func (r *reader) batch(ctx context.Context, p *openPage, small []int) error {
 	var found []update
 	for _, i := range small {
 		it := &p.Items[i]
-		u, n, err := r.small(p, i, r.chunk[len(r.chunk):cap(r.chunk)])
-		if errors.Is(err, source.ErrTooLarge) {
+		room := r.chunk[len(r.chunk):r.u.feed.cut.most()]
+		u, n, err := r.small(p, i, room)
+		if errors.Is(err, source.ErrTooLarge) { // it grew, or those before it did
 			r.u.feed.enlarge(p, i)
 			continue
 		}
@@ -114,7 +115,7 @@ func (r *reader) batch(ctx context.Context, p *openPage, small []int) error {
 		r.u.read.Add(int64(n))
 		r.chunk = r.chunk[:len(r.chunk)+n]
 		r.extents = append(r.extents, pack.Extent{Ordinal: u.Ordinal, Revision: u.Revision, Length: uint32(n)})
-		if int64(cap(r.chunk)-len(r.chunk)) <= r.u.feed.cut.small { // files grew since the scan
+		if int64(len(room)-n) <= r.u.feed.cut.small { // files grew since the scan
 			if err := r.add(ctx, p.Kind, r.chunk, false, found...); err != nil {
 				return err
 			}
@@ -232,6 +233,9 @@ func (r *reader) open(l *large) (source.File, error) {
 			return nil, r.giveUp(l, reasonOf(err))
 		}
 		l.file = f
+		if st.Size > r.u.feed.cut.file {
+			return nil, r.giveUp(l, item.ReasonTooLong)
+		}
 		if !l.expects(st) {
 			return nil, r.restart(l, st)
 		}

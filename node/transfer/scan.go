@@ -1,13 +1,16 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/decant-dev/decant/kill"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/journal"
+	"github.com/decant-dev/decant/node/manifest"
 	"github.com/decant-dev/decant/node/source"
 )
 
@@ -28,7 +31,8 @@ var scannedPrefix = []byte("S")
 // (1 for the first), without opening any file but address books and calendars. Items
 // that are as the epoch before left them keep their ordinals and extents; the rest is to
 // be read by Uploader.Content. A scan that was completed before is not repeated: Scan
-// then returns what it found. Memory is bounded by a few pages a kind.
+// then returns what it found. One that finds nothing, or nothing new, leaves no trace, so
+// that the next looks again. Memory is bounded by a few pages a kind.
 func Scan(ctx context.Context, src source.Source, j *journal.Journal, epoch uint64, loss func(item.Loss)) (*Scanned, error) {
 	key := append(scannedPrefix, scannedKey(epoch)...)
 	var res Scanned
@@ -55,6 +59,9 @@ func Scan(ctx context.Context, src source.Source, j *journal.Journal, epoch uint
 		if err := s.finish(k); err != nil {
 			return nil, err
 		}
+	}
+	if s.res.Total.Items == 0 || epoch > 1 && !s.res.Changed {
+		return &s.res, j.Batch().DeletePrefix(scanPrefix(epoch)).Commit()
 	}
 	if err := s.batch.PutJSON(key, &s.res).Commit(); err != nil {
 		return nil, err
@@ -162,7 +169,7 @@ func (s *scanner) count(it *item.Item) {
 	}
 }
 
-const maxPageItems = 4096
+var maxPageItems = manifest.MaxPageItems // tests have smaller pages
 
 // itemCost reckons an item's size in a page, extents included.
 func itemCost(it *item.Item) int {
@@ -343,8 +350,10 @@ func (s *scanner) match(ks *kindScan, it *item.Item, st *source.Stat) (known boo
 	for _, r := range ks.runs {
 		for r.page != nil {
 			old := &r.page.Items[r.at]
-			if old.Form != item.FormRecord && walkOrder(old.Path, it.Path) >= 0 {
-				break
+			if old.Form != item.FormRecord {
+				if c := walkOrder(old.Path, it.Path); c > 0 || c == 0 && continues(old, &r.page.Stats[r.at], it, st) {
+					break
+				}
 			}
 			if err := s.advance(r); err != nil {
 				return false, err
@@ -359,14 +368,30 @@ func (s *scanner) match(ks *kindScan, it *item.Item, st *source.Stat) (known boo
 	return false, nil
 }
 
+// continues reports whether an item of the same path is the old one in the sense that it
+// keeps its ordinal. A receiver may have planned the old one: what was removed has lost its
+// place there, what was lost never had one, and a place is for a file or for a directory.
+func continues(old *item.Item, was *source.Stat, it *item.Item, st *source.Stat) bool {
+	switch old.Lost {
+	case item.ReasonNone:
+		return old.Form == it.Form
+	case item.ReasonUnreadable: // it stays so until something about it changes
+		return old.Form == it.Form && st.Same(*was)
+	}
+	return false
+}
+
 // renew compares an item with what it was and takes over what changed.
 func (s *scanner) renew(ks *kindScan, r *oldRun, it *item.Item, st *source.Stat) {
 	old, was := &r.page.Items[r.at], &r.page.Stats[r.at]
 	ks.ordinal, ks.skip = old.Ordinal, true
 	r.gone = false
-	if old.Form == it.Form && old.Lost != item.ReasonRemoved && (it.Form == item.FormDir || st.Same(*was)) {
-		if old.Perm != it.Perm || old.ModTime != it.ModTime {
+	if it.Form == item.FormDir || st.Same(*was) {
+		if old.Perm != it.Perm || old.ModTime != it.ModTime || it.Form == item.FormDir && !slices.EqualFunc(old.XAttrs, it.XAttrs, sameXAttr) {
 			old.Perm, old.ModTime, s.res.Changed = it.Perm, it.ModTime, true
+			if it.Form == item.FormDir {
+				old.XAttrs = it.XAttrs
+			}
 		}
 		*was = *st
 		return
@@ -379,8 +404,4 @@ func (s *scanner) renew(ks *kindScan, r *oldRun, it *item.Item, st *source.Stat)
 	ks.skip, r.gone = false, true
 }
 
-// ForgetScan drops what a scan found, so that the next run looks again. It must not be
-// used once anything of the epoch has been put.
-func ForgetScan(j *journal.Journal, epoch uint64) error {
-	return j.Batch().Delete(append(scannedPrefix, scannedKey(epoch)...)).DeletePrefix(scanPrefix(epoch)).Commit()
-}
+func sameXAttr(a, b item.XAttr) bool { return a.Name == b.Name && bytes.Equal(a.Value, b.Value) }

@@ -245,9 +245,6 @@ func TestLaterEpochs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.j.Batch().Delete(append(scannedPrefix, scannedKey(2)...)).Commit(); err != nil { // the scan that found nothing
-		t.Fatal(err)
-	}
 	if root, err = w.send(2, id.Commit{2}); err != nil {
 		t.Fatal(err)
 	}

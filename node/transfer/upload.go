@@ -176,6 +176,9 @@ func (u *Uploader) Content(ctx context.Context, epoch uint64) error {
 	if !c.finished() {
 		return errors.New("transfer: items are neither durable nor lost") // a bug, and better said than sent
 	}
+	if err := c.staleRecords(); err != nil {
+		return err
+	}
 	up.progress()
 	return nil
 }
