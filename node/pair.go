@@ -384,6 +384,7 @@ func (r *receiving) confirm(a *cachedReply, m *wire.Message) (done bool, err err
 // message 2 leaves: it lets the other side test one guess (SPEC 6.1).
 func (r *receiving) answer(ctx context.Context, box transfer.Mailbox, p *newPairing, m *wire.Message, asked [32]byte) error {
 	if p.Guesses >= maxGuesses {
+		_ = r.remote.Release(ctx, p.Scope) // so that whoever types it next is told; it expires anyway
 		return r.dropCode(ErrCodeUsedUp)
 	}
 	params, err := p.params(r.server.Peer, m.Body[0])

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/decant-dev/decant/crypto/key"
 	"github.com/decant-dev/decant/crypto/seal"
@@ -52,8 +54,8 @@ func Open(cfg Config) (*Node, error) {
 	if cfg.Streams == 0 {
 		cfg.Streams = 4
 	}
-	if len(cfg.Label) > maxLabel {
-		return nil, errors.New("node: the label is longer than 64 bytes")
+	if len(cfg.Label) > maxLabel || !utf8.ValidString(cfg.Label) || strings.ContainsFunc(cfg.Label, unicode.IsControl) {
+		return nil, errors.New("node: the label must be at most 64 bytes of printable text")
 	}
 	dir, err := filepath.Abs(cfg.StateDir)
 	if err != nil {

@@ -275,6 +275,9 @@ func (a *applier) restrict() error {
 		if err != nil || p.unit == nil || !p.unit.done {
 			return err
 		}
+		if in, err := a.t.Final().Lstat(p.final); err != nil || in.Type != folder.Directory {
+			return err // it was not wanted, and nothing below it either
+		}
 		err = a.t.Final().Chmod(p.final, e.Perm)
 		if errors.Is(err, fs.ErrPermission) { // an earlier run has closed a directory above
 			err = nil
