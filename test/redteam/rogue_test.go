@@ -138,16 +138,21 @@ func (at place) wrong() pairing.Code {
 	}
 }
 
-// distinct counts the different answers that lie in mailboxes: each lets its reader test one guess.
-func distinct(mail ...[]wire.Message) int {
+// answers counts the different answers that a device has posted: each lets its reader test one guess.
+func (p *wiretap) answers(of id.Peer) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	seen := map[string]bool{}
-	for _, ms := range mail {
-		for _, m := range ms {
-			seen[string(m.Body)] = true
+	for _, m := range p.posts {
+		if m.from == of {
+			seen[string(m.body)] = true
 		}
 	}
 	return len(seen)
 }
+
+// gone reports whether an attempt failed because the code has been given back meanwhile.
+func gone(err error) bool { return wire.StatusOf(err) == wire.NotFound }
 
 // holder is a device that has claimed a session with its ticket and opened the grant.
 type holder struct {
@@ -268,7 +273,7 @@ func (p *wiretap) until(t *testing.T, what string, seen func() bool) {
 	}
 }
 
-// from returns the first message that a device not among others posted to a peer.
+// post waits for a message and returns it.
 func (p *wiretap) post(t *testing.T, what string, is func(posted) bool) posted {
 	t.Helper()
 	var found posted
