@@ -667,8 +667,8 @@ func (r *receiving) early(ctx context.Context, d *transfer.Downloader) error {
 	})
 	g.Go(func() error {
 		err := d.Fetch(gctx, ch)
-		if errors.Is(err, folder.ErrUnplanned) {
-			return nil // of an epoch whose pages are not here yet: fetched again after them
+		if errors.Is(err, folder.ErrUnplanned) || errors.Is(err, folder.ErrPieces) {
+			return nil // of an epoch whose pages are not here yet, or a file that has outgrown the catalog: fetched again when they are
 		}
 		return err
 	})

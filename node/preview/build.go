@@ -47,7 +47,8 @@ func Build(ctx context.Context, t *folder.Target, pages Pages, store Store, opts
 }
 
 // Extend plans the items that the plan does not know yet: those that a later epoch
-// has found. Items already planned keep their place, whatever has become of them since.
+// has found. Items already planned keep their place, whatever has become of them since;
+// of a file that has other content now, the plan takes over its size and revision.
 func (p *Plan) Extend(ctx context.Context, pages Pages) error {
 	if err := p.wake(); err != nil {
 		return err
@@ -62,6 +63,9 @@ func (p *Plan) Extend(ctx context.Context, pages Pages) error {
 		if err != nil {
 			return fmt.Errorf("planning: %w", err)
 		}
+	}
+	if err := errors.Join(p.putDown(), p.removeDirs()); err != nil {
+		return fmt.Errorf("planning: %w", err)
 	}
 	free, err := p.t.Free()
 	if err != nil {
@@ -83,14 +87,13 @@ func (p *Plan) extend(items []item.Item) error {
 			return fmt.Errorf("item %d follows item %d on its page: %w", it.Ordinal, items[i-1].Ordinal, errPage)
 		}
 		if n := p.number(it.Ordinal); n != 0 {
-			err := p.flush(&page)
-			if err == nil && it.Lost == item.ReasonRemoved {
-				err = p.withdraw(n, it.Ordinal)
-			}
-			if err != nil {
+			if err := errors.Join(p.flush(&page), p.again(n, it)); err != nil {
 				return err
 			}
 			continue
+		}
+		if err := p.putDown(); err != nil { // what is planned next may look at its container
+			return err
 		}
 		if len(page.Entries) == 0 {
 			page.First = it.Ordinal
@@ -109,30 +112,104 @@ func (p *Plan) extend(items []item.Item) error {
 	return p.flush(&page)
 }
 
-// withdraw takes an item out of the plan that the collection no longer has, and out of
-// staging if it has come: its name is free for another item.
-func (p *Plan) withdraw(n int, o item.Ordinal) error {
-	page, err := p.Page(n)
-	if err != nil {
-		return err
+// again looks at an item that is planned already.
+func (p *Plan) again(n int, it *item.Item) error {
+	page := p.hand
+	if n != p.inHand || page == nil {
+		var err error
+		if page, err = p.Page(n); err != nil {
+			return err
+		}
 	}
-	i := o - page.First
-	e := page.Entries[i]
-	if e.State == Withdrawn {
+	e := &page.Entries[it.Ordinal-page.First]
+	switch {
+	case it.Lost == item.ReasonRemoved:
+		if e.Form == item.FormDir && e.Dest != "" {
+			p.gone = append(p.gone, e.Dest)
+		}
+		if e.State == Withdrawn {
+			return nil
+		}
+	case e.State == Withdrawn, it.Lost != item.ReasonNone, it.Form != item.FormFile, e.Form != item.FormFile,
+		it.Revision == e.Revision && it.Size == e.Size:
 		return nil
 	}
+	if err := p.pickUp(n, page); err != nil {
+		return err
+	}
+	e = &p.hand.Entries[it.Ordinal-page.First]
+	if it.Lost == item.ReasonRemoved {
+		return p.withdraw(e)
+	}
+	p.renew(e, it)
+	return nil
+}
+
+// pickUp makes a copy of a page that may be changed.
+func (p *Plan) pickUp(n int, page *Page) error {
+	if p.hand != nil && p.inHand == n {
+		return nil
+	}
+	err := p.putDown()
+	p.hand, p.inHand = &Page{First: page.First, Entries: slices.Clone(page.Entries)}, n
+	return err
+}
+
+// putDown stores the page that was changed.
+func (p *Plan) putDown() error {
+	page := p.hand
+	if page == nil {
+		return nil
+	}
+	p.hand = nil
+	return p.Update(p.inHand, page)
+}
+
+// withdraw takes an item out of the plan that the collection no longer has, and out of
+// staging if it has come: its name is free for another item.
+func (p *Plan) withdraw(e *Entry) error {
 	if e.Staged() {
 		err := p.t.Tree().Remove(e.Dest)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, folder.ErrNotDirectory) {
 			return err
 		}
 	}
-	p.head.Preview.uncount(&e, kind.HasRecords(e.Kind))
-	p.planner.forget(&e)
+	p.head.Preview.uncount(e, kind.HasRecords(e.Kind))
+	p.planner.forget(e)
 	e.State = Withdrawn
-	changed := &Page{First: page.First, Entries: slices.Clone(page.Entries)}
-	changed.Entries[i] = e
-	return p.Update(n, changed)
+	return nil
+}
+
+// removeDirs removes the directories that were withdrawn from staging, the deepest
+// first. One that still holds something stays.
+func (p *Plan) removeDirs() error {
+	for _, dir := range slices.Backward(p.gone) {
+		in, err := p.t.Tree().Lstat(dir)
+		if err != nil {
+			return err
+		}
+		if in.Type == folder.Directory {
+			_ = p.t.Tree().Rmdir(dir) // that it is not empty is all that can be wrong with it
+		}
+	}
+	p.gone = nil
+	return nil
+}
+
+// renew takes over what the collection has in an item's place now.
+func (p *Plan) renew(e *Entry, it *item.Item) {
+	records := kind.HasRecords(e.Kind)
+	counts := e.Verdict != Lost // what was lost had no size that was counted
+	if counts {
+		p.head.Preview.uncount(e, records)
+	}
+	e.Size, e.Revision, e.ModTime, e.Perm, e.State = it.Size, it.Revision, it.ModTime, it.Perm&folder.MetaPerm, Planned
+	if counts {
+		p.head.Preview.count(e, records)
+		if e.Staged() {
+			p.head.Preview.need(e.Size)
+		}
+	}
 }
 
 func (p *Plan) flush(page *Page) error {

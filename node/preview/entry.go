@@ -90,7 +90,7 @@ func (e *Entry) Staged() bool {
 
 // Place returns what the stager needs.
 func (e *Entry) Place() folder.Place {
-	return folder.Place{Dest: e.Dest, Stage: e.Staged(), Size: e.Size, ModTime: e.ModTime, Perm: e.Perm}
+	return folder.Place{Dest: e.Dest, Stage: e.Staged(), Size: e.Size, ModTime: e.ModTime, Perm: e.Perm, Revision: e.Revision}
 }
 
 // Page is a run of entries with consecutive ordinals.

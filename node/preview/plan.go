@@ -45,6 +45,10 @@ type Plan struct {
 	planner *planner     // names taken; nil after Load until it is needed
 	next    item.Ordinal // no page reaches beyond it
 
+	hand   *Page // a copy of page inHand that Extend is changing, nil if there is none
+	inHand int
+	gone   []string // directories of staging that Extend has withdrawn, in the order of the collection
+
 	mu    sync.Mutex            // guards what follows
 	cache map[int]*list.Element // of *cached, by page
 	lru   list.List

@@ -36,7 +36,7 @@ func TestRT8Swap(t *testing.T) {
 	tg := openT(t, target)
 	var plan places
 	for i := range 16 {
-		plan = append(plan, Place{fmt.Sprintf("in/side/file-%d", i), true, 4, 1e18, 0o644})
+		plan = append(plan, Place{fmt.Sprintf("in/side/file-%d", i), true, 4, 1e18, 0o644, 0})
 	}
 	n := 100_000
 	if testing.Short() {
@@ -116,7 +116,7 @@ func TestRT8Links(t *testing.T) {
 	check(t, os.Symlink(outside, filepath.Join(tree, "dir")))
 	check(t, os.Symlink(filepath.Join(outside, "f"), filepath.Join(tree, "file")))
 	check(t, os.Link(filepath.Join(outside, "f"), filepath.Join(tree, "hard")))
-	plan := places{{"dir/x", true, 4, 0, 0o644}, {"file", true, 4, 0, 0o644}, {"hard", true, 8, 0, 0o644}, {"dir", true, 4, 0, 0o644}}
+	plan := places{{"dir/x", true, 4, 0, 0o644, 0}, {"file", true, 4, 0, 0o644, 0}, {"hard", true, 8, 0, 0o644, 0}, {"dir", true, 4, 0, 0o644, 0}}
 	s := tg.NewStager(plan)
 	if err := s.Write(0, 0, 0, []byte("evil")); err == nil {
 		t.Error("wrote through a linked directory")

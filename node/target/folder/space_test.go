@@ -28,9 +28,9 @@ func TestNoSpace(t *testing.T) {
 	small, chunk := bytes.Repeat([]byte("s"), 100_000), bytes.Repeat([]byte("l"), 1<<18)
 	var plan places
 	for i := range 16 {
-		plan = append(plan, Place{"d/" + string(rune('a'+i)), true, 100_000, 1e18, 0o644})
+		plan = append(plan, Place{"d/" + string(rune('a'+i)), true, 100_000, 1e18, 0o644, 0})
 	}
-	plan = append(plan, Place{"large", true, 4 << 18, 1e18, 0o644})
+	plan = append(plan, Place{"large", true, 4 << 18, 1e18, 0o644, 0})
 	s := tg.NewStager(plan)
 	full := item.Ordinal(0)
 	for ; full < 16; full++ {

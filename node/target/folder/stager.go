@@ -37,6 +37,8 @@ type Place struct {
 	Size    int64  // bytes, as announced
 	ModTime int64  // nanoseconds since 1970 UTC
 	Perm    uint16
+
+	Revision uint32 // that Size belongs to; content of another has a size that is not known yet
 }
 
 // Placer looks items up in a plan. It is called from several goroutines at once.
@@ -127,7 +129,7 @@ func (s *Stager) write(o item.Ordinal, revision uint32, offset int64, data []byt
 	lock.Lock()
 	s.mu.Lock()
 	have, known := s.revision(o)
-	whole := offset == 0 && int64(len(data)) == p.Size && revision <= maxRevision
+	whole := offset == 0 && int64(len(data)) == p.Size && revision == p.Revision && revision <= maxRevision
 	switch {
 	case known && (revision < have || revision == have && s.done(o)):
 		s.mu.Unlock()
@@ -281,7 +283,7 @@ func (s *Stager) end(o item.Ordinal, l *odd, from, to int64, p *Place, ok bool) 
 	if err := l.got.add(from, to); err != nil {
 		return err
 	}
-	if l.users > 0 || !l.got.covers(p.Size) || l.got.end() != p.Size || l.revision > maxRevision {
+	if l.users > 0 || !l.got.covers(p.Size) || l.got.end() != p.Size || l.revision != p.Revision || l.revision > maxRevision {
 		return nil
 	}
 	if err := s.complete(l, p.Size, p.ModTime, p.Perm); err != nil {
@@ -335,7 +337,7 @@ func (s *Stager) Note(o item.Ordinal, revision uint32, offset, length int64) err
 	if known && (revision < have || revision == have && s.done(o)) {
 		return nil
 	}
-	if offset == 0 && length == p.Size && revision <= maxRevision && s.at(o) != stateOdd {
+	if offset == 0 && length == p.Size && revision == p.Revision && revision <= maxRevision && s.at(o) != stateOdd {
 		s.set(o, stateNoted+uint8(revision))
 		return nil
 	}
@@ -355,7 +357,7 @@ func (s *Stager) noteOdd(o item.Ordinal, revision uint32, from, to int64, p *Pla
 	if err := l.got.add(from, to); err != nil {
 		return err
 	}
-	if l.file == nil && l.got.covers(p.Size) && l.got.end() == p.Size && revision <= maxRevision {
+	if l.file == nil && l.got.covers(p.Size) && l.got.end() == p.Size && revision == p.Revision && revision <= maxRevision {
 		delete(s.odd, o)
 		s.set(o, stateNoted+uint8(revision))
 	}

@@ -61,8 +61,8 @@ func TestStagePieces(t *testing.T) {
 	tg := openT(t, t.TempDir())
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<16) // 1 MiB
 	plan := places{
-		{"a/small", true, 5, 1e18 + 1, 0o644}, {"a/big", true, 3 << 20, 1e18 + 2, 0o400}, {"a/skipped", false, 5, 0, 0o644},
-		{"a/empty", true, 0, -5e9, 0o600}, {"b/grown", true, 3, 7, 0o755}, {"b/missing", true, 10, 7, 0o644}, {"b/rev", true, 4, 7, 0o640},
+		{"a/small", true, 5, 1e18 + 1, 0o644, 0}, {"a/big", true, 3 << 20, 1e18 + 2, 0o400, 0}, {"a/skipped", false, 5, 0, 0o644, 0},
+		{"a/empty", true, 0, -5e9, 0o600, 0}, {"b/grown", true, 3, 7, 0o755, 0}, {"b/missing", true, 10, 7, 0o644, 0}, {"b/rev", true, 4, 7, 0o640, 0},
 	}
 	s := tg.NewStager(plan)
 	check(t, s.Write(0, 0, 0, []byte("hello")))
@@ -130,7 +130,7 @@ func TestManyLarge(t *testing.T) {
 	tg := openT(t, t.TempDir())
 	var plan places
 	for i := range 2*maxOpenFiles + 3 {
-		plan = append(plan, Place{fmt.Sprintf("d%d/f%d", i%(maxOpenDirs+9), i), true, 12, 1e18, 0o440})
+		plan = append(plan, Place{fmt.Sprintf("d%d/f%d", i%(maxOpenDirs+9), i), true, 12, 1e18, 0o440, 0})
 	}
 	s := tg.NewStager(plan)
 	for _, off := range []int64{8, 0, 4} {
@@ -160,7 +160,7 @@ func TestManyLarge(t *testing.T) {
 // TestRT10Lies: sizes that promise or deliver what can't be are refused and allocate nothing.
 func TestRT10Lies(t *testing.T) {
 	tg := openT(t, t.TempDir())
-	s := tg.NewStager(places{{"liar", true, 1 << 49, 0, 0o644}, {"small", true, 10, 0, 0o644}})
+	s := tg.NewStager(places{{"liar", true, 1 << 49, 0, 0o644, 0}, {"small", true, 10, 0, 0o644, 0}})
 	check(t, s.Write(0, 0, 0, make([]byte, 1024)))
 	in, err := tg.Tree().Lstat("liar")
 	check(t, err)
@@ -187,7 +187,7 @@ func TestRT10Lies(t *testing.T) {
 // that process died between the content and the time.
 func TestNote(t *testing.T) {
 	dir := t.TempDir()
-	plan := places{{"d/small", true, 5, 1e18, 0o604}, {"d/large", true, 8, 1e18, 0o444}, {"d/gone", true, 4, 1, 0o644}}
+	plan := places{{"d/small", true, 5, 1e18, 0o604, 0}, {"d/large", true, 8, 1e18, 0o444, 0}, {"d/gone", true, 4, 1, 0o644, 0}}
 	func() {
 		tg := openT(t, dir)
 		s := tg.NewStager(plan)
@@ -224,7 +224,7 @@ func BenchmarkStage50000(b *testing.B) {
 	const n = 50_000
 	plan := make(places, n)
 	for i := range plan {
-		plan[i] = Place{fmt.Sprintf("dir-%03d/file-%05d.txt", i/250, i), true, int64(200 + i*37%1848), 1e18 + int64(i), 0o644}
+		plan[i] = Place{fmt.Sprintf("dir-%03d/file-%05d.txt", i/250, i), true, int64(200 + i*37%1848), 1e18 + int64(i), 0o644, 0}
 	}
 	data := bytes.Repeat([]byte("x"), 4096)
 	for b.Loop() {
