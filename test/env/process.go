@@ -74,7 +74,16 @@ type Outcome struct {
 	Refused   int64            `json:"refused_count"`
 	Items     int64            `json:"items"`
 	Different int64            `json:"different_count"`
-	SafeWipe  bool             `json:"safe_to_wipe"`
+	// Of receipt.
+	SafeWipe bool                        `json:"safe_to_wipe"`
+	Kinds    map[string]map[string]Tally `json:"kinds"`
+	// Of status.
+	Transfers []struct {
+		Session  string `json:"session"`
+		Role     string `json:"role"`
+		State    string `json:"state"`
+		SafeWipe bool   `json:"safe_to_wipe"`
+	} `json:"transfers"`
 }
 
 // Tally counts items and bytes.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -137,4 +138,58 @@ func root(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// TestThreatModelNamesRealTests keeps docs/THREATMODEL.md from claiming what nothing proves: each test that it names exists,
+// in the folder that stands before it.
+func TestThreatModelNamesRealTests(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root(t), "docs", "THREATMODEL.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var folders []string
+	named, end := 0, 0 // end of the quotation before
+	listing := false   // it was a folder
+	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllSubmatchIndex(text, -1) {
+		name, gap := string(text[m[2]:m[3]]), string(text[end:m[0]])
+		end = m[1]
+		if strings.HasPrefix(name, "Test") && name != "Test…" {
+			named++
+			listing = false
+			for _, folder := range folders {
+				if !declares(t, filepath.Join(root(t), folder), name) {
+					t.Errorf("%s has no %s", folder, name)
+				}
+			}
+			continue
+		}
+		if st, err := os.Stat(filepath.Join(root(t), name)); err == nil && st.IsDir() {
+			if !listing || strings.Trim(gap, ", \n") != "" { // else one list of folders
+				folders = nil
+			}
+			folders, listing = append(folders, name), true
+		}
+	}
+	if named < 30 {
+		t.Errorf("only %d tests are named", named)
+	}
+}
+
+// declares reports whether a test file in dir declares the test.
+func declares(t *testing.T, dir, test string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte("\nfunc "+test+"(")) {
+			return true
+		}
+	}
+	return false
 }

@@ -1,0 +1,156 @@
+package fault
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/decant-dev/decant/kill"
+	"github.com/decant-dev/decant/test/env"
+	"github.com/decant-dev/decant/test/env/corpus"
+)
+
+var (
+	pairs = flag.Int("kill.pairs", 0, "run this `number` of journeys in which processes die at two or three random points")
+	seed  = flag.Uint64("kill.seed", 1, "of -kill.pairs")
+)
+
+var modes = []string{"code", "ticket"}
+
+// bench is what all journeys of a test share: the collection, and for each mode the journey on which nobody dies.
+type bench struct {
+	src     string
+	oracle  string // file of the nonce oracle
+	quiet   map[string]*arrived
+	reached map[string][]kill.Name // by mode
+}
+
+func setup(t *testing.T) *bench {
+	t.Helper()
+	dir := t.TempDir()
+	b := &bench{src: source(t, dir), oracle: filepath.Join(dir, "nonces"), quiet: map[string]*arrived{}, reached: map[string][]kill.Name{}}
+	for _, mode := range modes {
+		trace := filepath.Join(dir, "trace-"+mode)
+		b.quiet[mode] = journey{mode: mode, env: []string{"DECANT_KILL_TRACE=" + trace, "DECANT_NONCE_ORACLE=" + b.oracle}, build: env.Faulty}.run(t, b.src)
+		if n := b.quiet[mode].deaths; n != 0 {
+			t.Fatalf("%s: nobody was told to die, and %d did", mode, n)
+		}
+		text := readTrace(t, trace)
+		for line := range strings.FieldsSeq(text) {
+			if !slices.Contains(b.reached[mode], kill.Name(line)) {
+				b.reached[mode] = append(b.reached[mode], kill.Name(line))
+			}
+		}
+	}
+	return b
+}
+
+// readTrace reads the points that were reached. The server removes blobs after its last answer, so that is waited for.
+func readTrace(t *testing.T, path string) string {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), string(kill.ServerBlobsRemoved)) || time.Now().After(deadline) {
+			return string(text)
+		}
+	}
+}
+
+// deadly takes a journey on which processes die at points ("NAME" or "NAME:N") and compares it with the quiet one.
+func (b *bench) deadly(t *testing.T, mode string, points ...string) *arrived {
+	t.Helper()
+	j := journey{mode: mode, env: []string{"DECANT_NONCE_ORACLE=" + b.oracle}, kill: map[string][]string{}, build: env.Faulty}
+	for _, p := range points {
+		side, _, _ := strings.Cut(p, "/")
+		j.kill[side] = append(j.kill[side], p)
+	}
+	j.awaits = len(points) == 1 && len(j.kill["server"]) == 1
+	a, quiet := j.run(t, b.src), b.quiet[mode]
+	if err := corpus.Compare(quiet.to, a.to); err != nil {
+		t.Error(err)
+	}
+	if !reflect.DeepEqual(a.kinds, quiet.kinds) {
+		t.Errorf("the receipt counts %v, and without a death %v", a.kinds, quiet.kinds)
+	}
+	// Each death may cost what was under way: on the way up a blob on every stream; on the way down one on every stream and one
+	// with every worker. And what a process says when it starts.
+	if spare := int64(a.deaths) * (streams*(blobSize+1<<10) + 64<<10); a.up > quiet.up+spare {
+		t.Errorf("%d bytes went up, %d without a death: more than a pack a stream was sent again", a.up, quiet.up)
+	}
+	if spare := int64(a.deaths) * ((streams+workers)*(blobSize+1<<10) + 64<<10); a.down > quiet.down+spare {
+		t.Errorf("%d bytes came down, %d without a death: more than was under way was fetched again", a.down, quiet.down)
+	}
+	return a
+}
+
+// unsolved are the points at which a death is not survived yet, with what happens. The list must become empty, and a point that
+// has been solved must leave it.
+var unsolved = map[kill.Name]string{
+	kill.ServerAcked:     "no device acknowledges mailbox messages, so that no journey reaches it",
+	kill.SenderGranted:   "message 3 is posted again to a nameplate that the receiver has released, and the sender asks for another code",
+	kill.ReceiverReceipt: "the state says applied, so that the next receive begins another transfer and the receipt is never posted",
+}
+
+// TestR1KillPoints kills the right process at every point that package kill names, once, in the first mode that reaches it;
+// and no process may ever use a nonce twice (C-3). A point that no journey reaches is a failure: it is dead code or untested.
+func TestR1KillPoints(t *testing.T) {
+	b := setup(t)
+	t.Run("at", func(t *testing.T) {
+		for _, name := range kill.All {
+			if why := unsolved[name]; why != "" {
+				t.Logf("%s: NOT SOLVED: %s", name, why)
+				continue
+			}
+			mode := ""
+			for _, m := range modes {
+				if mode == "" && slices.Contains(b.reached[m], name) {
+					mode = m
+				}
+			}
+			if mode == "" {
+				t.Errorf("%s: no journey reaches it", name)
+				continue
+			}
+			t.Run(string(name), func(t *testing.T) {
+				t.Parallel()
+				if a := b.deadly(t, mode, string(name)); a.deaths != 1 {
+					t.Errorf("%d processes died, want one", a.deaths)
+				}
+			})
+		}
+	})
+	noNonceTwice(t, b.oracle, 5000)
+}
+
+// TestR1RandomKills runs as many journeys as -kill.pairs says with two or three deaths each, at random visits of random points.
+func TestR1RandomKills(t *testing.T) {
+	if *pairs == 0 {
+		t.Skip("runs with -kill.pairs N")
+	}
+	b := setup(t)
+	r := rand.New(rand.NewPCG(*seed, 0))
+	t.Run("schedule", func(t *testing.T) {
+		for range *pairs {
+			mode := modes[r.IntN(len(modes))]
+			var points []string
+			for range 2 + r.IntN(2) {
+				points = append(points, fmt.Sprintf("%s:%d", b.reached[mode][r.IntN(len(b.reached[mode]))], 1+r.IntN(4)))
+			}
+			t.Run(mode+" "+strings.Join(points, " "), func(t *testing.T) {
+				t.Parallel()
+				b.deadly(t, mode, points...)
+			})
+		}
+	})
+	noNonceTwice(t, b.oracle, 5000)
+}
