@@ -82,12 +82,25 @@ func (w *world) send(epoch uint64, prev id.Commit) (*manifest.Root, error) {
 }
 
 func (w *world) sendFrom(src source.Source, epoch uint64, prev id.Commit) (*manifest.Root, error) {
-	ctx := context.Background()
+	return w.sendFromTo(context.Background(), src, w.store, epoch, prev)
+}
+
+// sendOver is send to another store, until the context ends.
+func (w *world) sendOver(ctx context.Context, store BlobStore, epoch uint64) (*manifest.Root, error) {
+	src, err := folder.New([]string{w.root})
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	return w.sendFromTo(ctx, src, store, epoch, id.Commit{1})
+}
+
+func (w *world) sendFromTo(ctx context.Context, src source.Source, store BlobStore, epoch uint64, prev id.Commit) (*manifest.Root, error) {
 	res, err := Scan(ctx, src, w.j, epoch, func(item.Loss) {})
 	if err != nil || !res.Changed {
 		return nil, err
 	}
-	u, err := NewUploader(UploadConfig{Source: src, Journal: w.j, Store: w.store, Keys: w.keys, Session: w.sid, Class: w.class, Workers: 3, Streams: 2})
+	u, err := NewUploader(UploadConfig{Source: src, Journal: w.j, Store: store, Keys: w.keys, Session: w.sid, Class: w.class, Workers: 3, Streams: 2})
 	if err != nil {
 		return nil, err
 	}
