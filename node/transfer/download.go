@@ -233,7 +233,7 @@ type stream struct {
 	d     *Downloader
 	dec   *compress.Decoder
 	blob  []byte
-	plain []byte
+	plain []byte // in blob
 	chunk []byte
 	table pack.Table
 
@@ -255,7 +255,7 @@ func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
 	note := stagedNote{commitment: ref.Commitment, boot: d.boot}
 	if !ref.Padding {
 		context := manifest.PackContext(d.cfg.Session, ref.Epoch, ref.Index)
-		if s.plain, err = seal.OpenWith(s.plain[:0], &d.cfg.Keys.Pack, context, s.blob, ref.Commitment); err != nil {
+		if s.plain, err = seal.OpenWith(s.blob[:0], &d.cfg.Keys.Pack, context, s.blob, ref.Commitment); err != nil { // in place
 			return d.broken()
 		}
 		if err := s.table.ParseInto(s.plain, d.cfg.Class); err != nil {
@@ -281,7 +281,7 @@ func (s *stream) stage(note *stagedNote) error {
 		if f.Type != pack.Content {
 			return fmt.Errorf("%w: page among content", ErrIntegrity)
 		}
-		chunk, err := s.table.Chunk(s.dec, s.chunk, s.plain, i)
+		chunk, err := s.table.Sealed(s.dec, s.chunk, s.plain, i)
 		if err != nil {
 			return fmt.Errorf("%w: %v", ErrIntegrity, err)
 		}
