@@ -231,7 +231,7 @@ func (s *sending) paired(p *oldPairing, paired *pairing.Paired) error {
 		return ErrInterferedWith
 	}
 	p.Message3 = paired.Message3(slices.Concat(s.st.Session[:], g, []byte(s.n.cfg.Label)))
-	s.st.Peer, s.st.PeerCard = card.Peer, paired.ReceiverCard
+	s.st.Peer, s.st.PeerCard, s.st.Pinned = card.Peer, paired.ReceiverCard, false // an earlier code may have led elsewhere
 	err = s.t.j.Batch().PutSecretJSON([]byte(keyPairing), p).PutJSON(keyState, &s.st).Commit()
 	if err != nil {
 		return err
@@ -311,8 +311,8 @@ func (r *receiving) pairNew(ctx context.Context) error {
 func (r *receiving) beginCode(ctx context.Context) (*newPairing, error) {
 	var p newPairing
 	err := r.t.j.GetSecretJSON([]byte(keyPairing), &p)
-	if err == nil && p.Expires.After(r.n.cfg.Now()) && p.Guesses < maxGuesses {
-		return &p, nil
+	if err == nil && p.Expires.After(r.n.cfg.Now()) {
+		return &p, nil // also after the last guess: it may have been the right one, whose message 3 is on its way
 	}
 	if err != nil && !errors.Is(err, journal.ErrNotFound) {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -227,9 +228,8 @@ func (r *receiving) begin(ctx context.Context) error {
 
 func (r *receiving) run(ctx context.Context) (err error) {
 	r.result.To, r.result.Session = r.meta.To, r.st.Session
-	if r.st.Paused {
-		r.st.Paused = false
-		r.n.notice("resumed", "")
+	if err := r.t.unpause(r.n, &r.st); err != nil {
+		return err
 	}
 	switch r.st.State {
 	case session.Over:
@@ -599,7 +599,7 @@ func (r *receiving) fetch(ctx context.Context) error {
 		}
 		m.total = r.expected()
 	}
-	for {
+	for missing := int64(math.MaxInt64); ; {
 		if err := d.Fetch(ctx, each(ctx, r.refs)); err != nil {
 			return err
 		}
@@ -607,15 +607,38 @@ func (r *receiving) fetch(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if !settled.OK() {
+		if settled.OK() {
+			break
+		}
+		n, err := r.forget(d, settled.Missing)
+		if err != nil {
+			return err
+		}
+		if n == 0 || settled.MissingItems >= missing {
 			return fmt.Errorf("%w: %d items are not in the packs", ErrIntegrity, settled.MissingItems)
 		}
-		break
+		missing = settled.MissingItems
 	}
 	if err := r.target.Sync(); err != nil {
 		return err
 	}
 	return r.t.move(&r.st, session.Complete)
+}
+
+// forget has items fetched again whose staged content was lost, by whatever hand. It
+// returns the number of packs that hold something of them.
+func (r *receiving) forget(d *transfer.Downloader, items []item.Ordinal) (int, error) {
+	slices.Sort(items)
+	for _, o := range items {
+		p, err := r.plan.Place(o)
+		if err == nil {
+			err = r.stager.Discard(o, &p)
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return d.Forget(items)
 }
 
 // expected is what the progress line counts towards.
@@ -759,8 +782,8 @@ func (r *receiving) handOver(ctx context.Context) error {
 	box := r.remote.Mailbox(r.st.Session.Scope())
 	acked := false
 	if err := box.Post(ctx, r.st.Peer, body); err != nil {
-		if acked = wire.StatusOf(err) == wire.Done; !acked {
-			return err
+		if acked = wire.StatusOf(err) == wire.Done; !acked && !hasEnded(err) {
+			return err // if it is over, nobody is left to be told
 		}
 	}
 	kill.Point(kill.ReceiverPosted)
@@ -774,6 +797,11 @@ func (r *receiving) handOver(ctx context.Context) error {
 	}
 	if err := r.awaitAck(ctx, box, wait); err != nil {
 		return err
+	}
+	if r.target == nil { // an earlier run has applied, and may not have come to this
+		if r.target, err = folder.Open(r.meta.To, r.st.Session, folder.Options{}); err != nil {
+			r.target = nil // the person has moved it: there is nothing to tidy
+		}
 	}
 	if r.target != nil {
 		if err := r.target.Tidy(); err != nil {
@@ -792,7 +820,7 @@ func (r *receiving) awaitAck(ctx context.Context, box *remote.Mailbox, wait time
 	for {
 		ms, ack, err := box.Fetch(ctx, after, max(time.Until(deadline), 0))
 		if err != nil {
-			if s := wire.StatusOf(err); s == wire.Done || s == wire.Expired || s == wire.Revoked {
+			if hasEnded(err) {
 				return nil // over; what there was to confirm is gone
 			}
 			return err

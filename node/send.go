@@ -62,6 +62,19 @@ type sending struct {
 // journal says the last run stopped. It returns when the other device's receipt is
 // here, or, with Ticket or NoWait, when everything is stored.
 func (n *Node) Send(ctx context.Context, opts SendOptions) (*SendResult, error) {
+	res, err := n.send(ctx, opts)
+	if errors.Is(err, errReceived) {
+		opts.New = true
+		res, err = n.send(ctx, opts)
+	}
+	return res, err
+}
+
+// errReceived ends a transfer that the other device has applied, if the collection has
+// changed since: that can only go in a new one.
+var errReceived = errors.New("the other device has what was sent before")
+
+func (n *Node) send(ctx context.Context, opts SendOptions) (*SendResult, error) {
 	s := &sending{n: n, opts: opts}
 	if err := s.open(); err != nil {
 		return nil, err
@@ -229,25 +242,35 @@ func (s *sending) begin() error {
 func (s *sending) run(ctx context.Context) error {
 	s.result.Session = s.st.Session
 	s.n.event(item.Event{Type: "session", Session: &item.SessionNotice{ID: s.st.Session.String()}})
-	if s.st.Paused {
-		s.st.Paused = false
-		s.n.notice("resumed", "")
+	if err := s.t.unpause(s.n, &s.st); err != nil {
+		return err
 	}
 	if s.st.State.Finished() {
 		return s.over()
+	}
+	var err error
+	if s.remote, err = s.n.dial(s.id, s.server); err != nil {
+		return err
+	}
+	defer s.remote.Close()
+	received, err := s.received(ctx)
+	if err != nil {
+		return err
+	}
+	if received && !s.opts.Session.IsZero() {
+		return s.finish(ctx)
 	}
 	src, err := folder.New(s.meta.Paths)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
+	if received {
+		return s.afterReceipt(ctx, src)
+	}
 	if err := s.scan(ctx, src); err != nil {
 		return err
 	}
-	if s.remote, err = s.n.dial(s.id, s.server); err != nil {
-		return err
-	}
-	defer s.remote.Close()
 	if err := s.openSession(ctx); err != nil {
 		return err
 	}
@@ -263,6 +286,33 @@ func (s *sending) run(ctx context.Context) error {
 		return nil
 	}
 	return s.await(ctx)
+}
+
+// received looks whether the receipt for what was committed last is here, or at the
+// server: then nothing may be added to this transfer, because nobody would fetch it.
+func (s *sending) received(ctx context.Context) (bool, error) {
+	if len(s.st.Receipt) == 0 && s.st.State == session.Stored {
+		s.n.stage(item.StageConnecting)
+		if _, err := s.fetchReceipt(ctx, 0, 0); err != nil {
+			return false, err
+		}
+	}
+	return len(s.st.Receipt) > 0, nil
+}
+
+// afterReceipt finishes, and says with errReceived if something has changed since.
+func (s *sending) afterReceipt(ctx context.Context, src *folder.Folder) error {
+	s.n.stage(item.StageScanning)
+	res, err := transfer.Scan(ctx, src, s.t.j, s.st.Epoch+1, s.n.loss)
+	if err != nil {
+		return err
+	}
+	s.result.Unchanged, s.result.Epoch = !res.Changed, s.st.Epoch
+	s.fill(res)
+	if err := s.finish(ctx); err != nil || !res.Changed {
+		return err
+	}
+	return errReceived
 }
 
 // over reports on a transfer that is finished already.
@@ -339,37 +389,18 @@ func (s *sending) openSession(ctx context.Context) error {
 	if s.st.State != session.New {
 		return nil
 	}
-	class := wire.ClassL
-	if s.scanned.Total.Bytes < smallLimit && s.scanned.Total.Items < smallItems {
-		class = wire.ClassS
-	}
-	blobs := packsFor(s.scanned, class)
-	if room := blobs * uint64(class.BlobSize()); room > hello.MaxSessionBytes || room > hello.FreeBytes {
-		return ErrServerFull
-	}
-	offer := remote.Offer{Request: s.st.Open, Session: s.st.Session, Class: class, Blobs: blobs + blobs/2 + 64, Expiry: s.meta.Expiry}
-	if most := hello.MaxSessionBytes / uint64(class.BlobSize()); offer.Blobs > most {
-		offer.Blobs = most
-	}
-	if room := hello.FreeBytes / uint64(class.BlobSize()); offer.Blobs > room {
-		offer.Blobs = room
-	}
-	s.st.Class = uint8(class)
-	if s.meta.Ticket {
-		if offer.Ticket, err = s.ticketOffer(hello); err != nil {
-			return err
+	// The offer must be the same if it has to be repeated after a crash.
+	var offer remote.Offer
+	err = s.t.j.GetSecretJSON(keyOffer, &offer)
+	if errors.Is(err, journal.ErrNotFound) {
+		if offer, err = s.offer(hello); err == nil {
+			err = s.t.j.Batch().PutSecretJSON(keyOffer, &offer).Commit()
 		}
 	}
-	// The offer must be the same if it has to be repeated after a crash.
-	var kept remote.Offer
-	if err := s.t.j.GetSecretJSON(keyOffer, &kept); err == nil {
-		offer = kept
-		s.st.Class = uint8(kept.Class)
-	} else if !errors.Is(err, journal.ErrNotFound) {
-		return err
-	} else if err := s.t.j.Batch().PutSecretJSON(keyOffer, &offer).Commit(); err != nil {
+	if err != nil {
 		return err
 	}
+	s.st.Class = uint8(offer.Class)
 	expires, err := s.remote.Open(ctx, offer)
 	if err != nil {
 		return err
@@ -384,6 +415,25 @@ func (s *sending) openSession(ctx context.Context) error {
 }
 
 var keyOffer = []byte("m/offer")
+
+// offer says what the session will need.
+func (s *sending) offer(hello *remote.Hello) (offer remote.Offer, err error) {
+	class := wire.ClassL
+	if s.scanned.Total.Bytes < smallLimit && s.scanned.Total.Items < smallItems {
+		class = wire.ClassS
+	}
+	size := uint64(class.BlobSize())
+	blobs := packsFor(s.scanned, class)
+	if room := blobs * size; room > hello.MaxSessionBytes || room > hello.FreeBytes {
+		return offer, ErrServerFull
+	}
+	most := min(hello.MaxSessionBytes, hello.FreeBytes) / size
+	offer = remote.Offer{Request: s.st.Open, Session: s.st.Session, Class: class, Blobs: min(blobs+blobs/2+64, most), Expiry: s.meta.Expiry}
+	if s.meta.Ticket {
+		offer.Ticket, err = s.ticketOffer(hello)
+	}
+	return offer, err
+}
 
 // ticketOffer makes what the server keeps for whoever has the ticket.
 func (s *sending) ticketOffer(hello *remote.Hello) (*remote.Ticket, error) {
@@ -658,8 +708,9 @@ func (s *sending) fetchReceipt(ctx context.Context, after uint64, wait time.Dura
 	return after, nil
 }
 
-// acceptReceipt verifies a message as the receipt for the last epoch: from the pinned
-// receiver, or in a ticket session from whoever could open the grant.
+// acceptReceipt verifies a message as the receipt for a final epoch: from the pinned
+// receiver, or in a ticket session from whoever could open the grant. One for an epoch before
+// the last ends the transfer too, since the receiver takes nothing more, but allows nothing.
 func (s *sending) acceptReceipt(m *wire.Message) bool {
 	purpose, payload, err := session.OpenEnvelope(s.keys, s.st.Session, m.From, s.id.device.Peer(), m.Body)
 	if err != nil || purpose != session.Receipt {
@@ -674,11 +725,21 @@ func (s *sending) acceptReceipt(m *wire.Message) bool {
 		return false
 	}
 	r, err := apply.ParseReceipt(raw, card.Peer)
-	if err != nil || r.Session != s.st.Session || r.Epoch != s.st.Epoch || r.Commit != s.st.Commit || !s.st.Committed || !s.st.Final {
+	if err != nil || r.Session != s.st.Session || !s.st.Committed || !s.st.Final || !s.committed(r.Epoch, r.Commit) {
 		return false
 	}
 	s.st.Peer, s.st.PeerCard, s.st.Receipt = card.Peer, slices.Clone(cardBytes), slices.Clone(raw)
 	return true
+}
+
+// committed reports whether this device has committed a final epoch as c.
+func (s *sending) committed(epoch uint64, c id.Commit) bool {
+	if epoch == s.st.Epoch {
+		return c == s.st.Commit
+	}
+	var kept keptRoot
+	err := s.t.j.GetJSON(rootKey(epoch), &kept)
+	return err == nil && epoch < s.st.Epoch && kept.Final && kept.Commit == c
 }
 
 // finish confirms the receipt and lets the server forget the session.
@@ -686,7 +747,7 @@ func (s *sending) finish(ctx context.Context) error {
 	if s.st.State != session.Done {
 		ack := grant.SignAck(s.id.device, grant.Ack{Session: s.st.Session, ReceiptHash: receiptHash(s.st.Receipt)})
 		kill.Point(kill.SenderAcked)
-		if err := s.remote.Finish(ctx, s.st.Session, ack); err != nil && wire.StatusOf(err) != wire.Done {
+		if err := s.remote.Finish(ctx, s.st.Session, ack); err != nil && !hasEnded(err) {
 			return err
 		}
 		kill.Point(kill.SenderFinished)
@@ -699,7 +760,7 @@ func (s *sending) finish(ctx context.Context) error {
 }
 
 func (s *sending) showReceipt() error {
-	r, err := parseReceipt(s.st.Receipt, s.st.Peer)
+	r, err := s.st.receipt(s.st.Peer)
 	s.result.Receipt = r
 	return err
 }

@@ -113,6 +113,16 @@ func parseReceipt(raw []byte, receiver id.Peer) (*Receipt, error) {
 	return out, nil
 }
 
+// receipt returns the transfer's receipt for showing, nil if there is none. One that is not for
+// the last epoch says nothing about what was sent since.
+func (s *state) receipt(receiver id.Peer) (*Receipt, error) {
+	r, err := parseReceipt(s.Receipt, receiver)
+	if r != nil && r.Epoch != s.Epoch {
+		r.SafeWipe = false
+	}
+	return r, err
+}
+
 // lossOf turns a line of a summary back into codes.
 func lossOf(kind, path, reason, detail string) item.Loss {
 	l := item.Loss{Path: path, Detail: detail}
@@ -209,7 +219,7 @@ func (t *transferDir) status() (*TransferStatus, error) {
 	if !st.Peer.IsZero() {
 		out.Peer = st.Peer.Short()
 	}
-	if r, err := parseReceipt(st.Receipt, t.receiver(&m, &st)); err == nil && r != nil {
+	if r, err := st.receipt(t.receiver(&m, &st)); err == nil && r != nil {
 		out.SafeWipe = r.SafeWipe
 	}
 	return out, nil
@@ -285,7 +295,7 @@ func (n *Node) Receipt(ctx context.Context, sid id.Session) (*Receipt, error) {
 		if err != nil {
 			return nil, err
 		}
-		return parseReceipt(st.Receipt, t.receiver(&m, &st))
+		return st.receipt(t.receiver(&m, &st))
 	}
 	s := &sending{n: n, t: t}
 	if err := s.load(); err != nil {
@@ -297,7 +307,7 @@ func (n *Node) Receipt(ctx context.Context, sid id.Session) (*Receipt, error) {
 
 func (s *sending) checkReceipt(ctx context.Context) (_ *Receipt, err error) {
 	if s.st.State == session.Done || !s.st.Committed || !s.st.Final {
-		return parseReceipt(s.st.Receipt, s.st.Peer)
+		return s.st.receipt(s.st.Peer)
 	}
 	if s.remote, err = s.n.dial(s.id, s.server); err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ import (
 	"github.com/decant-dev/decant/node/journal"
 	"github.com/decant-dev/decant/node/session"
 	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/wire"
 )
 
 // Node is the engine of one device. Its methods may be called concurrently; each
@@ -317,6 +318,25 @@ func (t *transferDir) move(s *state, e session.Event) error {
 	}
 	s.State = next
 	return t.save(s)
+}
+
+// unpause notes that a paused transfer goes on.
+func (t *transferDir) unpause(n *Node, s *state) error {
+	if !s.Paused {
+		return nil
+	}
+	s.Paused = false
+	n.notice("resumed", "")
+	return t.save(s)
+}
+
+// hasEnded reports whether err says that the server's session is over, however it ended.
+func hasEnded(err error) bool {
+	switch wire.StatusOf(err) {
+	case wire.Done, wire.Expired, wire.Revoked, wire.NotFound:
+		return true
+	}
+	return false
 }
 
 // ended notes that a session is over if that is what err says: the transfer can't be

@@ -34,16 +34,24 @@ const MaxPayload = 60<<10 - 4
 
 // SealEnvelope seals payload from one device to the other under the session's mailbox key.
 func SealEnvelope(keys *seal.Keys, sid id.Session, from, to id.Peer, p Purpose, payload []byte) ([]byte, error) {
-	for _, size := range paddedSizes {
-		if len(payload)+4 > size {
-			continue
-		}
-		plain := make([]byte, size)
-		binary.BigEndian.PutUint32(plain, uint32(len(payload)))
-		copy(plain[4:], payload)
-		return seal.Seal([]byte{byte(p)}, &keys.Mailbox, envelopeContext(sid, from, to, p), plain), nil
+	size := paddedSize(len(payload))
+	if size == 0 {
+		return nil, fmt.Errorf("envelope of %d bytes: %w", len(payload), wire.TooLarge)
 	}
-	return nil, fmt.Errorf("envelope of %d bytes: %w", len(payload), wire.TooLarge)
+	plain := make([]byte, size)
+	binary.BigEndian.PutUint32(plain, uint32(len(payload)))
+	copy(plain[4:], payload)
+	return seal.Seal([]byte{byte(p)}, &keys.Mailbox, envelopeContext(sid, from, to, p), plain), nil
+}
+
+// paddedSize is the size that a payload of n bytes is padded to, 0 if it is too large.
+func paddedSize(n int) int {
+	for _, size := range paddedSizes {
+		if n+4 <= size {
+			return size
+		}
+	}
+	return 0
 }
 
 // OpenEnvelope opens what SealEnvelope made. Its error never says why.
@@ -57,7 +65,7 @@ func OpenEnvelope(keys *seal.Keys, sid id.Session, from, to id.Peer, body []byte
 		return 0, nil, ErrEnvelope
 	}
 	n := binary.BigEndian.Uint32(plain)
-	if uint64(n) > uint64(len(plain)-4) {
+	if uint64(n) > uint64(len(plain)-4) || len(plain) != paddedSize(int(n)) {
 		return 0, nil, ErrEnvelope
 	}
 	for _, b := range plain[4+n:] {

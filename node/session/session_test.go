@@ -71,6 +71,11 @@ func TestEnvelopeIsBound(t *testing.T) {
 	}
 	refused("cut off", keys, sid, a, b, body[:len(body)-1])
 	refused("longer", keys, sid, a, b, append(bytes.Clone(body), 0))
+	for _, size := range []int{4, 100, 1023, 1025, 2048, 60 << 10} { // the payload's own size is 1024
+		plain := make([]byte, size)
+		sealed := seal.Seal([]byte{byte(Receipt)}, &keys.Mailbox, envelopeContext(sid, a, b, Receipt), plain)
+		refused("padded to another size", keys, sid, a, b, sealed)
+	}
 }
 
 func FuzzOpenEnvelope(f *testing.F) {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,7 +20,7 @@ import (
 
 // Folder is a source.Source over one or more roots.
 type Folder struct {
-	roots []root // in the order in which they were given
+	roots []root // in the order of their names, which is the order of a scan
 	cache dirCache
 }
 
@@ -53,6 +54,7 @@ func New(roots []string) (*Folder, error) {
 		taken[r.name] = true
 		f.roots = append(f.roots, r)
 	}
+	slices.SortFunc(f.roots, func(a, b root) int { return strings.Compare(a.name, b.name) })
 	return f, nil
 }
 

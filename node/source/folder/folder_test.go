@@ -144,9 +144,9 @@ func TestRoots(t *testing.T) {
 	must(t, os.Symlink(two, link))
 	f := open(t, one, two, link, filepath.Join(two, "n.txt"), filepath.Join(two, "n.txt"), two+"/./")
 	r := scanAll(t, f)
-	same(t, "paths", r.paths(), []string{"old", "old/x", "old (2)", "old (2)/n.txt", "old (2)/x", "link", "link/n.txt", "link/x", "n.txt", "n (2).txt", "old (3)", "old (3)/n.txt", "old (3)/x"})
+	same(t, "paths", r.paths(), []string{"link", "link/n.txt", "link/x", "n (2).txt", "n.txt", "old", "old/x", "old (2)", "old (2)/n.txt", "old (2)/x", "old (3)", "old (3)/n.txt", "old (3)/x"})
 	name := item.ReasonName
-	same(t, "losses", r.lost(), []string{fmt.Sprintf("old (2) %d old", name), fmt.Sprintf("n (2).txt %d n.txt", name), fmt.Sprintf("old (3) %d old", name)})
+	same(t, "losses", r.lost(), []string{fmt.Sprintf("n (2).txt %d n.txt", name), fmt.Sprintf("old (2) %d old", name), fmt.Sprintf("old (3) %d old", name)})
 	buf := make([]byte, 10)
 	for p, want := range map[string]string{"old/x": "1", "old (2)/x": "2", "link/x": "2", "n.txt": "3", "n (2).txt": "3"} {
 		if n, _, err := f.ReadSmall(p, buf); err != nil || string(buf[:n]) != want {
