@@ -106,24 +106,34 @@ func loadCompletion(j *journal.Journal, epoch uint64) (*completion, error) {
 	if err != nil {
 		return nil, err
 	}
+	b, size := j.Batch(), 0
 	err = j.Each(scanPrefix(epoch), func(k, v []byte) error {
 		s, err := spanOf(ordinalOfKey(k), v)
-		if s.done = done[s.first]; s.done {
+		if err != nil {
+			return err
+		}
+		s.done = done[s.first]
+		if s.done {
 			c.itemsDone += int64(s.needs)
 			c.bytesDone += s.bytes
+		} else if s.needs == 0 { // nothing to read: done as it is
+			s.done = true
+			b.Put(doneKey(epoch, s.first), v)
+			size += len(v)
 		}
 		c.pages = append(c.pages, s)
+		if size < 4<<20 {
+			return nil
+		}
+		err = b.Commit()
+		b, size = j.Batch(), 0
 		return err
 	})
+	if err == nil && size > 0 {
+		err = b.Commit()
+	}
 	if err != nil {
 		return nil, err
-	}
-	for i := range c.pages {
-		if c.pages[i].needs == 0 && !c.pages[i].done { // nothing to read: done as it is
-			if _, err := c.openLocked(i); err != nil {
-				return nil, err
-			}
-		}
 	}
 	table := new(pack.Table)
 	return c, j.Each(packPrefix, func(k, v []byte) error {

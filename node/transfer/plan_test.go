@@ -111,7 +111,7 @@ func (v *device) settle(root *manifest.Root) {
 }
 
 // tree describes what lies below a directory.
-func tree(t *testing.T, dir string) (out []string) {
+func tree(t testing.TB, dir string) (out []string) {
 	t.Helper()
 	err := filepath.Walk(dir, func(p string, fi os.FileInfo, err error) error {
 		if err != nil {

@@ -25,7 +25,7 @@ import (
 
 // bench is one sender with a memory store.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	root  string
 	dir   string // of the journal
 	sid   id.Session
@@ -36,7 +36,7 @@ type world struct {
 	j     *journal.Journal
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, root: filepath.Join(t.TempDir(), "stuff"), dir: filepath.Join(t.TempDir(), "journal"), sid: id.NewSession(), store: &Memory{}, class: wire.ClassS}
 	var err error
