@@ -387,7 +387,7 @@ func (s *sending) openSession(ctx context.Context) error {
 	}
 	s.incarnation = hello.Incarnation
 	if s.st.State != session.New {
-		return nil
+		return s.afterRestore(ctx)
 	}
 	// The offer must be the same if it has to be repeated after a crash.
 	var offer remote.Offer
@@ -405,13 +405,47 @@ func (s *sending) openSession(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.st.Expires = expires
+	s.st.Expires, s.st.Server = expires, hello.Incarnation
 	s.st.Items = s.scanned.Total
 	if err := s.t.move(&s.st, session.Opened); err != nil {
 		return err
 	}
 	kill.Point(kill.SenderOpened)
 	return nil
+}
+
+// afterRestore brings a server that was restored from a backup to where this device knows
+// that it was: root and pin are told again. Packs that it has lost end the session, since the
+// other device could never complete it; the next run begins another.
+func (s *sending) afterRestore(ctx context.Context) error {
+	if s.st.Server == s.incarnation {
+		return nil
+	}
+	lost, err := transfer.Lost(ctx, s.t.j, s.remote.Session(s.st.Session))
+	if err != nil {
+		return err
+	}
+	if lost > 0 {
+		return fmt.Errorf("%w: the server was restored from a backup and has lost %d packs", ErrSessionOver, lost)
+	}
+	if s.st.Committed {
+		var kept keptRoot
+		if err := s.t.j.GetJSON(rootKey(s.st.Epoch), &kept); err != nil {
+			return err
+		}
+		root := &remote.Root{Epoch: kept.Epoch, Final: kept.Final, Sealed: kept.Sealed, Signature: kept.Signature}
+		if err := s.remote.Commit(ctx, s.st.Session, root); err != nil {
+			return err
+		}
+	}
+	if s.st.Pinned {
+		s.st.Pinned = false
+		if err := s.pin(ctx); err != nil {
+			return err
+		}
+	}
+	s.st.Server = s.incarnation
+	return s.t.save(&s.st)
 }
 
 var keyOffer = []byte("m/offer")

@@ -278,6 +278,7 @@ type state struct {
 
 	// The sender.
 	Pinned    bool       `json:"pinned,omitempty"`
+	Server    [16]byte   `json:"server"` // incarnation in which everything above was done
 	Granted   bool       `json:"granted,omitempty"`
 	Announced int        `json:"announced,omitempty"`
 	Items     item.Tally `json:"items,omitzero"` // of the collection

@@ -391,3 +391,18 @@ func TestCancel(t *testing.T) {
 		t.Error("a pack of another epoch")
 	}
 }
+
+// TestLost counts the packs, manifest packs among them, that a store has forgotten.
+func TestLost(t *testing.T) {
+	w := newWorld(t)
+	w.write("f", random(3_000_000))
+	root := w.mustSend(1, id.Commit{1})
+	for want, forget := range [][]id.Blob{nil, {w.refs()[2].Blob}, {root.ManifestPacks[0].Blob, w.refs()[2].Blob}} {
+		if err := w.store.Delete(t.Context(), forget...); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Lost(t.Context(), w.j, w.store); err != nil || got != want {
+			t.Errorf("%d packs lost, want %d, %v", got, want, err)
+		}
+	}
+}

@@ -296,3 +296,41 @@ func Refs(j *journal.Journal) ([]manifest.PackRef, error) {
 	})
 	return refs, err
 }
+
+// Lost returns how many of the session's packs that the journal has as durable the store
+// has not: a server that was restored from a backup may have forgotten some.
+func Lost(ctx context.Context, j *journal.Journal, store BlobStore) (lost int, err error) {
+	var names []id.Blob
+	ask := func() error {
+		has, err := store.Has(ctx, names)
+		if err == nil && len(has) != len(names) {
+			err = errors.New("transfer: an answer for other packs than were asked for")
+		}
+		for _, there := range has {
+			if !there {
+				lost++
+			}
+		}
+		names = names[:0]
+		return err
+	}
+	for _, prefix := range [][]byte{packPrefix, manifestPrefix} {
+		err := j.Each(prefix, func(_, v []byte) error {
+			rec, err := decodeRecord(v)
+			if err != nil {
+				return err
+			}
+			if names = append(names, rec.Ref.Blob); len(names) < wire.MaxHas {
+				return nil
+			}
+			return ask()
+		})
+		if err != nil {
+			return lost, err
+		}
+	}
+	if len(names) == 0 {
+		return lost, nil
+	}
+	return lost, ask()
+}

@@ -76,3 +76,45 @@ func TestStagedContentLost(t *testing.T) {
 	w.Must(w.ReceiveTicket(ticket, w.Path("to")))
 	same(t, src, w.Path("to", "src"))
 }
+
+// TestR10ServerRestored puts an older state of the server back: what it has lost is noticed before anybody is told that
+// all is stored, and the next run sends everything anew. A restore that loses nothing is made good silently.
+func TestR10ServerRestored(t *testing.T) {
+	t.Parallel()
+	w := env.NewWorld(t, env.WorldOptions{})
+	backup := func(name string) {
+		t.Helper()
+		_, err := w.Server.Stop()
+		must(t, err)
+		must(t, os.CopyFS(w.Path(name), os.DirFS(w.Server.Dir)))
+		must(t, w.Server.Start())
+	}
+	restore := func(name string) {
+		t.Helper()
+		_, err := w.Server.Stop()
+		must(t, err)
+		must(t, os.RemoveAll(w.Server.Dir))
+		must(t, os.CopyFS(w.Server.Dir, os.DirFS(w.Path(name))))
+		must(t, w.Server.Start())
+	}
+	src := w.Write("src", map[string]string{"a": "a"})
+	first, _ := w.SendTicket(src)
+	backup("before")
+	must(t, os.WriteFile(filepath.Join(src, "b"), []byte("b"), 0o644))
+	w.SendTicket(src)
+	backup("after")
+	restore("after")
+	if again := w.Must(w.Device("old", "send", "--ticket", src)); !again.Outcome().Unchanged || again.Outcome().Session != first.Outcome().Session {
+		t.Errorf("nothing was lost, but %+v", again.Outcome())
+	}
+	restore("before")
+	if r := w.Run(w.Device("old", "send", "--ticket", src)); r.Exit == env.ExitOK {
+		t.Errorf("the server has lost what was sent, and the sender says %+v", r.Outcome())
+	}
+	anew, ticket := w.SendTicket(src)
+	if anew.Outcome().Session == first.Outcome().Session {
+		t.Error("the session that has lost packs goes on")
+	}
+	w.Must(w.ReceiveTicket(ticket, w.Path("to")))
+	same(t, src, w.Path("to", "src"))
+}
