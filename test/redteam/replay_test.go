@@ -429,3 +429,31 @@ func TestRT14DeadTickets(t *testing.T) {
 	w.notSafe(old)
 	w.empty("to")
 }
+
+// TestRT14ReceiptOfAnOlderEpoch posts a receipt, right in all else, for what was sent before the last change.
+func TestRT14ReceiptOfAnOlderEpoch(t *testing.T) {
+	w := newWorld(t)
+	src := w.collection()
+	old := w.open("old")
+	sent, ticket := w.sendTicket(old, src)
+	h := w.rogue().hold(ticket)
+	root, err := h.remote.GetRoot(w.context(), sent.Session, 1, 0)
+	w.must(err)
+	opened, commit, err := manifest.OpenRoot(h.keys, sent.Session, root.Epoch, root.Sealed)
+	w.must(err)
+	receipt := &apply.Receipt{Session: sent.Session, Epoch: root.Epoch, Commit: commit, Level: apply.Synced, At: time.Now().UTC().Truncate(time.Second)}
+	for _, total := range opened.Totals {
+		k := apply.KindReceipt{Kind: total.Kind}
+		k.Counts[item.Moved-1] = item.Tally{Items: int64(total.Items), Bytes: int64(total.Bytes)}
+		receipt.Kinds = append(receipt.Kinds, k)
+	}
+	w.write(filepath.Join(src, "later.txt"), "not on the new device")
+	w.sendTicket(old, src)
+	body, err := session.SealEnvelope(h.keys, sent.Session, h.peer(), h.sender, session.Receipt, session.AppendReceipt(nil, h.receiver, apply.SignReceipt(h.device, receipt)))
+	w.must(err)
+	w.must(h.post(sent.Session.Scope(), h.sender, body))
+	if r, err := old.Receipt(w.context(), sent.Session); r != nil && r.SafeWipe {
+		t.Errorf("safe to wipe by a receipt of epoch %d, %v", r.Epoch, err)
+	}
+	w.notSafe(old)
+}
