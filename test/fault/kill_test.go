@@ -82,12 +82,14 @@ func (b *bench) deadly(t *testing.T, mode string, points ...string) *arrived {
 	if !reflect.DeepEqual(a.kinds, quiet.kinds) {
 		t.Errorf("the receipt counts %v, and without a death %v", a.kinds, quiet.kinds)
 	}
-	// Each death may cost what was under way: on the way up a blob on every stream; on the way down one on every stream and one
-	// with every worker. And what a process says when it starts.
-	if spare := int64(a.deaths) * (streams*(blobSize+1<<10) + 64<<10); a.up > quiet.up+spare {
+	// Two runs may differ by a step of the padded number of blobs. Beyond that each death may cost what was under way: on the way
+	// up a blob on every stream; on the way down one on every stream and one with every worker; and what a process says when
+	// it starts.
+	const step, start = 2*(blobSize+1<<10) + 16<<10, 64 << 10
+	if spare := step + int64(a.deaths)*(streams*(blobSize+1<<10)+start); a.up > quiet.up+spare {
 		t.Errorf("%d bytes went up, %d without a death: more than a pack a stream was sent again", a.up, quiet.up)
 	}
-	if spare := int64(a.deaths) * ((streams+workers)*(blobSize+1<<10) + 64<<10); a.down > quiet.down+spare {
+	if spare := step + int64(a.deaths)*((streams+workers)*(blobSize+1<<10)+start); a.down > quiet.down+spare {
 		t.Errorf("%d bytes came down, %d without a death: more than was under way was fetched again", a.down, quiet.down)
 	}
 	return a
@@ -100,6 +102,10 @@ var unsolved = map[kill.Name]string{
 	kill.SenderGranted:   "message 3 is posted again to a nameplate that the receiver has released, and the sender asks for another code",
 	kill.ReceiverReceipt: "the state says applied, so that the next receive begins another transfer and the receipt is never posted",
 }
+
+// allRead are the points behind which the sender has nothing to read any more. At sender/pages and sender/root every pack is
+// durable too, but the next run still reads the files again, without sending them.
+var allRead = []kill.Name{kill.SenderCommitted, kill.SenderSent}
 
 // TestR1KillPoints kills the right process at every point that package kill names, once, in the first mode that reaches it;
 // and no process may ever use a nonce twice (C-3). A point that no journey reaches is a failure: it is dead code or untested.
@@ -123,13 +129,17 @@ func TestR1KillPoints(t *testing.T) {
 			}
 			t.Run(string(name), func(t *testing.T) {
 				t.Parallel()
-				if a := b.deadly(t, mode, string(name)); a.deaths != 1 {
+				a := b.deadly(t, mode, string(name))
+				if a.deaths != 1 {
 					t.Errorf("%d processes died, want one", a.deaths)
+				}
+				if slices.Contains(allRead, name) && a.sent[1].Outcome().Read != 0 {
+					t.Errorf("the sender read %d bytes again", a.sent[1].Outcome().Read)
 				}
 			})
 		}
 	})
-	noNonceTwice(t, b.oracle, 5000)
+	noNonceTwice(t, b.oracle, 500)
 }
 
 // TestR1RandomKills runs as many journeys as -kill.pairs says with two or three deaths each, at random visits of random points.
@@ -138,6 +148,9 @@ func TestR1RandomKills(t *testing.T) {
 		t.Skip("runs with -kill.pairs N")
 	}
 	b := setup(t)
+	for mode := range b.reached {
+		b.reached[mode] = slices.DeleteFunc(b.reached[mode], func(n kill.Name) bool { return unsolved[n] != "" })
+	}
 	r := rand.New(rand.NewPCG(*seed, 0))
 	t.Run("schedule", func(t *testing.T) {
 		for range *pairs {
@@ -152,5 +165,5 @@ func TestR1RandomKills(t *testing.T) {
 			})
 		}
 	})
-	noNonceTwice(t, b.oracle, 5000)
+	noNonceTwice(t, b.oracle, 500)
 }
