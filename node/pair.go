@@ -116,7 +116,12 @@ func (s *sending) pairOnce(ctx context.Context, attempt int) error {
 		return err
 	}
 	if err := box.Post(ctx, p.Owner, p.body(p.Message3)); err != nil {
-		return codeError(err)
+		if err = codeError(err); errors.Is(err, ErrCodeExpired) {
+			err = s.claimed(ctx)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	kill.Point(kill.SenderGranted)
 	s.st.Granted = true
@@ -125,6 +130,35 @@ func (s *sending) pairOnce(ctx context.Context, attempt int) error {
 	}
 	return nil
 }
+
+// claimed tells why the scope is gone although message 3 was ready: the receiver gives
+// it back when it has had message 3, from an earlier run or from a request whose answer
+// was lost, and then claims. It returns ErrCodeExpired if the claim does not come.
+func (s *sending) claimed(ctx context.Context) error {
+	for range claimPolls {
+		st, err := s.remote.Status(ctx, s.st.Session)
+		if err != nil {
+			return err
+		}
+		if st.Receiver == s.st.Peer && bytes.Equal(st.ReceiverCard, s.st.PeerCard) {
+			return nil
+		}
+		wait := time.NewTimer(claimPoll)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return context.Cause(ctx)
+		}
+	}
+	return ErrCodeExpired
+}
+
+// How long a receiver that has message 3 may take to claim.
+const (
+	claimPoll  = 300 * time.Millisecond
+	claimPolls = 50
+)
 
 // beginPairing asks for a code and makes message 1. From here on the typed code is spent.
 func (s *sending) beginPairing(ctx context.Context, attempt int, p *oldPairing) error {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -124,7 +123,7 @@ func (r *receiving) find() error {
 		}
 		m, err1 := t.meta()
 		st, err2 := t.state()
-		unfinished := !st.State.Finished() && st.State != session.Applied
+		unfinished := !st.State.Finished() && (st.State != session.Applied || !st.Posted)
 		if err1 == nil && err2 == nil && unfinished && m.To == to && m.Ticket == (r.opts.AskTicket != nil) {
 			r.t = t
 			return r.load()
@@ -360,6 +359,9 @@ func (r *receiving) receive(ctx context.Context) error {
 func (r *receiving) latest(ctx context.Context, least uint64) error {
 	for {
 		root, err := r.remote.GetRoot(ctx, r.st.Session, max(least, r.st.Epoch), fetchWait)
+		if errors.Is(err, remote.ErrOlder) {
+			r.n.notice("rollback-alarm", "")
+		}
 		if err != nil {
 			return err
 		}
@@ -381,9 +383,7 @@ func (r *receiving) adoptRoot(ctx context.Context, got *remote.Root) error {
 		r.n.notice("rollback-alarm", "")
 		return fmt.Errorf("%w: %w", ErrRollback, err)
 	}
-	if root.Class != wire.Class(r.st.Class) {
-		return fmt.Errorf("%w: size class", ErrIntegrity)
-	}
+	r.st.Class = uint8(root.Class) // what the server said of it was a word; this is signed
 	if err := r.keepPages(ctx, root); err != nil {
 		return err
 	}
@@ -454,11 +454,8 @@ func journalPages(j *journal.Journal, epoch uint64) iter.Seq2[[]item.Item, error
 
 // numbered is a family of journal records: plan pages, undo records, outcomes.
 type numbered struct {
-	j    *journal.Journal
-	tag  byte
-	mu   sync.Mutex // guards wait
-	wait *journal.Batch
-	size int
+	j   *journal.Journal
+	tag byte
 }
 
 func (s *numbered) key(page int) []byte {
@@ -726,6 +723,11 @@ func (r *receiving) announced(ctx context.Context, ch chan<- manifest.PackRef) e
 				case <-ctx.Done():
 					return ctx.Err()
 				}
+			}
+		}
+		if len(ms) > 0 { // what is lost now, the manifest names again
+			if err := box.Ack(ctx, after); err != nil {
+				return err
 			}
 		}
 	}

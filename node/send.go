@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -268,24 +269,39 @@ func (s *sending) run(ctx context.Context) error {
 	if received {
 		return s.afterReceipt(ctx, src)
 	}
-	if err := s.scan(ctx, src); err != nil {
+	if err := s.send(ctx, src); err != nil {
 		return err
-	}
-	if err := s.openSession(ctx); err != nil {
-		return err
-	}
-	if !s.result.Unchanged {
-		if err := s.pair(ctx); err != nil {
-			return err
-		}
-		if err := s.upload(ctx, src); err != nil {
-			return err
-		}
 	}
 	if s.meta.Ticket || s.opts.NoWait {
 		return nil
 	}
 	return s.await(ctx)
+}
+
+// send scans and uploads. An epoch that an earlier run began is finished with what that
+// run had found; then another scan looks for what has come since, and makes it another epoch.
+func (s *sending) send(ctx context.Context, src *folder.Folder) error {
+	for sent := false; ; sent = true {
+		more, err := s.scan(ctx, src, sent)
+		if err != nil {
+			return err
+		}
+		if err := s.openSession(ctx); err != nil {
+			return err
+		}
+		if !more {
+			if s.meta.Ticket && !sent {
+				return s.pair(ctx) // shows the ticket again
+			}
+			return nil
+		}
+		if err := s.pair(ctx); err != nil {
+			return err
+		}
+		if err := s.upload(ctx, src); err != nil || !s.scanned.Earlier {
+			return err
+		}
+	}
 }
 
 // received looks whether the receipt for what was committed last is here, or at the
@@ -326,7 +342,7 @@ func (s *sending) over() error {
 
 // scan finds what there is to send. The epoch that is worked at is the one that is not
 // yet committed; if the last one is, another scan tells whether anything has changed since.
-func (s *sending) scan(ctx context.Context, src *folder.Folder) error {
+func (s *sending) scan(ctx context.Context, src *folder.Folder, sent bool) (more bool, err error) {
 	s.n.stage(item.StageScanning)
 	epoch := max(s.st.Epoch, 1)
 	again := s.st.Committed && s.st.Epoch >= 1
@@ -335,27 +351,28 @@ func (s *sending) scan(ctx context.Context, src *folder.Folder) error {
 	}
 	res, err := transfer.Scan(ctx, src, s.t.j, epoch, s.n.loss)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if again && !res.Changed {
-		s.n.notice("already-sent", "")
-		s.result.Unchanged = true
-		s.result.Epoch = s.st.Epoch
-		s.fill(res)
-		return nil
+		if !sent {
+			s.n.notice("already-sent", "")
+			s.result.Unchanged, s.result.Epoch = true, s.st.Epoch
+			s.fill(res)
+		}
+		return false, nil
 	}
 	if res.Total.Items == 0 {
-		return ErrNothingToSend
+		return false, ErrNothingToSend
 	}
 	if again {
 		s.st.Epoch, s.st.Committed = epoch, false
 		if err := s.t.move(&s.st, session.Changed); err != nil {
-			return err
+			return false, err
 		}
 	}
 	s.scanned = res
 	s.fill(res)
-	return nil
+	return true, nil
 }
 
 func (s *sending) fill(res *transfer.Scanned) {
@@ -736,7 +753,7 @@ func (s *sending) fetchReceipt(ctx context.Context, after uint64, wait time.Dura
 				return after, err
 			}
 			kill.Point(kill.SenderReceipt)
-			return after, nil
+			return after, s.remote.Mailbox(s.st.Session.Scope()).Ack(ctx, after)
 		}
 	}
 	return after, nil
@@ -755,11 +772,14 @@ func (s *sending) acceptReceipt(m *wire.Message) bool {
 		return false
 	}
 	card, err := key.ParseCard(cardBytes)
-	if err != nil || card.Role != key.Receiver || card.Peer != m.From || s.st.Granted && card.Peer != s.st.Peer {
+	if err != nil || card.Role != key.Receiver || card.Peer != m.From {
+		return false
+	}
+	if (s.st.Granted || s.st.Pinned) && !bytes.Equal(cardBytes, s.st.PeerCard) {
 		return false
 	}
 	r, err := apply.ParseReceipt(raw, card.Peer)
-	if err != nil || r.Session != s.st.Session || !s.st.Committed || !s.st.Final || !s.committed(r.Epoch, r.Commit) {
+	if err != nil || r.Session != s.st.Session || !s.st.Committed || !s.st.Final || !s.committed(r.Epoch, r.Commit) || !s.accounted(r) {
 		return false
 	}
 	s.st.Peer, s.st.PeerCard, s.st.Receipt = card.Peer, slices.Clone(cardBytes), slices.Clone(raw)
@@ -774,6 +794,33 @@ func (s *sending) committed(epoch uint64, c id.Commit) bool {
 	var kept keptRoot
 	err := s.t.j.GetJSON(rootKey(epoch), &kept)
 	return err == nil && epoch < s.st.Epoch && kept.Final && kept.Commit == c
+}
+
+// accounted reports whether a receipt says of every item of its epoch what became of it.
+func (s *sending) accounted(r *apply.Receipt) bool {
+	var kept keptRoot
+	if err := s.t.j.GetJSON(rootKey(r.Epoch), &kept); err != nil {
+		return false
+	}
+	root, _, err := manifest.OpenRoot(s.keys, s.st.Session, kept.Epoch, kept.Sealed)
+	if err != nil {
+		return false
+	}
+	left := map[item.Kind]int64{}
+	for _, t := range root.Totals {
+		left[t.Kind] = int64(t.Items - t.Removed)
+	}
+	for i := range r.Kinds {
+		for o := item.Moved; o <= item.Failed; o++ {
+			left[r.Kinds[i].Kind] -= r.Kinds[i].Of(o).Items
+		}
+	}
+	for _, n := range left {
+		if n != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // finish confirms the receipt and lets the server forget the session.

@@ -53,7 +53,7 @@ func (n *Node) explain(err error) error {
 		return nil
 	}
 	for _, known := range []struct{ from, to error }{
-		{remote.ErrUnreachable, ErrUnreachable}, {remote.ErrAnswer, ErrServerMisbehave}, {link.ErrWrongServer, ErrWrongServer},
+		{remote.ErrUnreachable, ErrUnreachable}, {remote.ErrOlder, ErrRollback}, {remote.ErrAnswer, ErrServerMisbehave}, {link.ErrWrongServer, ErrWrongServer},
 		{manifest.ErrRollback, ErrRollback}, {transfer.ErrIntegrity, ErrIntegrity}, {folder.ErrNoSpace, ErrNoSpace},
 		{folder.ErrPath, ErrIntegrity}, {folder.ErrPieces, ErrIntegrity}, {apply.ErrMismatch, ErrIntegrity}, {seal.ErrOpen, ErrIntegrity},
 	} {
@@ -253,6 +253,10 @@ func stateName(role string, st *state) string {
 		return "receiving"
 	case session.Staged:
 		return "applying"
+	case session.Applied:
+		if role == roleReceiver && !st.Posted {
+			return "applying" // the old device does not know yet
+		}
 	}
 	return string(st.State)
 }

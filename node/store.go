@@ -376,7 +376,6 @@ type meter struct {
 	t     *transferDir
 	stage item.Stage
 	total item.Tally
-	start time.Time
 	prev  []sample
 }
 

@@ -116,8 +116,11 @@ func rootFromWire(m *serverpb.GetRootResponse, minEpoch uint64) (*Root, error) {
 	if !m.Found {
 		return nil, nil
 	}
+	if m.Epoch < minEpoch {
+		return nil, ErrOlder
+	}
 	var d decoder
-	d.check(m.Epoch >= minEpoch && len(m.Root) > 0 && len(m.Signature) == 64)
+	d.check(len(m.Root) > 0 && len(m.Signature) == 64)
 	return done(&d, &Root{Epoch: m.Epoch, Final: m.Final, Sealed: d.upTo(m.Root, wire.MaxRoot), Signature: m.Signature})
 }
 

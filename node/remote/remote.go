@@ -31,6 +31,9 @@ var (
 	// Asking again does not help.
 	ErrAnswer = errors.New("server gave an invalid answer")
 
+	// ErrOlder reports a root of an older epoch than was asked for. It is an ErrAnswer.
+	ErrOlder = fmt.Errorf("%w: root older than asked for", ErrAnswer)
+
 	// ErrStalled reports an exchange on which nothing moved for Config.Stall. It is
 	// repeated like any failure of the network.
 	ErrStalled = errors.New("server stopped answering")

@@ -21,6 +21,8 @@ type Scanned struct {
 	ToRead  item.Tally            `json:"to_read"` // files whose content is not in the store yet
 	Changed bool                  `json:"changed"` // something differs from the epoch before
 	Losses  int64                 `json:"losses"`  // what is left behind
+
+	Earlier bool `json:"-"` // an earlier run has made this scan; there may be more by now
 }
 
 func scannedKey(epoch uint64) []byte { return scanKey(epoch, 0)[:9:9] }
@@ -37,6 +39,7 @@ func Scan(ctx context.Context, src source.Source, j *journal.Journal, epoch uint
 	key := append(scannedPrefix, scannedKey(epoch)...)
 	var res Scanned
 	if err := j.GetJSON(key, &res); !errors.Is(err, journal.ErrNotFound) {
+		res.Earlier = true
 		return &res, err
 	}
 	s := &scanner{j: j, epoch: epoch, batch: j.Batch().DeletePrefix(scanPrefix(epoch)), kinds: map[item.Kind]*kindScan{}}
@@ -82,7 +85,6 @@ type scanner struct {
 	kinds map[item.Kind]*kindScan
 	next  item.Ordinal // lowest that no item has
 	res   Scanned
-	last  item.Kind // of the last item that was no record
 }
 
 // kindScan collects one kind's pages.

@@ -299,8 +299,14 @@ func TestLimits(t *testing.T) {
 		}
 	}
 	p := id.Peer{1}
-	if d := newCounter(small); !d.addPeer(p) || !d.addPeer(p) || d.addPeer(p) || !d.addPeer(id.Peer{2}) {
-		t.Error("connections of one identity")
+	d := newCounter(small)
+	for i, want := range []bool{true, true, false} {
+		if d.addPeer(p) != want {
+			t.Errorf("connection %d of one identity: %v", i, !want)
+		}
+	}
+	if !d.addPeer(id.Peer{2}) {
+		t.Error("connection of another identity")
 	}
 }
 

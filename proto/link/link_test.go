@@ -104,7 +104,7 @@ func TestCarriers(t *testing.T) {
 	}
 }
 
-var pool = sync.Pool{New: func() any { return make([]byte, wire.BlobSizeL) }}
+var pool = sync.Pool{New: func() any { b := make([]byte, wire.BlobSizeL); return &b }}
 
 func benchBlobs(b *testing.B, carrier Carrier, conns int, put bool) {
 	blob := make([]byte, wire.BlobSizeL)
@@ -115,9 +115,9 @@ func benchBlobs(b *testing.B, carrier Carrier, conns int, put bool) {
 			w.Write(blob)
 			return
 		}
-		buf := pool.Get().([]byte)
+		buf := pool.Get().(*[]byte)
 		defer pool.Put(buf)
-		if _, err := io.ReadFull(r.Body, buf); err != nil {
+		if _, err := io.ReadFull(r.Body, *buf); err != nil {
 			b.Error(err)
 		}
 	})})

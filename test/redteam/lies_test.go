@@ -134,7 +134,7 @@ func TestRT16Contradictions(t *testing.T) {
 	old := w.open("old")
 	_, ticket := w.sendTicket(old, src)
 	catalog := &serverpb.CommitRequest{Epoch: 0, Final: true, Root: roots[0].Root, Signature: roots[0].Signature}
-	untrue := []error{node.ErrServerMisbehave, node.ErrIntegrity, node.ErrInterferedWith}
+	untrue := []error{node.ErrServerMisbehave, node.ErrIntegrity, node.ErrInterferedWith, node.ErrRollback}
 	for _, c := range []struct {
 		name string
 		call string

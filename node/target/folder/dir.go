@@ -3,7 +3,6 @@ package folder
 import (
 	"errors"
 	"io/fs"
-	"time"
 )
 
 // Errors of this package, to be told apart with errors.Is.
@@ -64,6 +63,3 @@ func (i Info) SameInode(j Info) bool {
 
 // MetaPerm is the set of bits that may ever be set: no set-user-ID, set-group-ID, sticky.
 const MetaPerm = 0o777
-
-// timeOf converts nanoseconds to a time.
-func timeOf(ns int64) time.Time { return time.Unix(0, ns) }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"time"
 )
 
 // replacesEmptyDir: a directory is never renamed over another one here, and the system refuses to.
@@ -191,12 +192,12 @@ func (d *Dir) Chtimes(name string, mtime int64) error {
 	if !component(name) {
 		return ErrPath
 	}
-	return d.top.Chtimes(d.at(name), timeOf(mtime), timeOf(mtime))
+	return d.top.Chtimes(d.at(name), time.Unix(0, mtime), time.Unix(0, mtime))
 }
 
 // chtimesSelf sets the modification time of the directory itself.
 func (d *Dir) chtimesSelf(mtime int64) error {
-	return d.top.Chtimes(d.rel, timeOf(mtime), timeOf(mtime))
+	return d.top.Chtimes(d.rel, time.Unix(0, mtime), time.Unix(0, mtime))
 }
 
 // Link gives the file a second name in another directory.

@@ -40,9 +40,6 @@ func openTop(dir string) (*Dir, error) {
 // Close closes the handle.
 func (d *Dir) Close() error { return d.f.Close() }
 
-// File returns the open directory, for statfs and sync.
-func (d *Dir) file() *os.File { return d.f }
-
 // OpenDir opens a directory below d; it fails with ErrNotDirectory for anything else, links included.
 func (d *Dir) OpenDir(name string) (*Dir, error) {
 	fd, err := d.openat(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
