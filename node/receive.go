@@ -93,7 +93,7 @@ func (r *receiving) open(ctx context.Context) (err error) {
 		return r.load()
 	}
 	if !r.opts.New {
-		if err := r.find(); err != nil || r.t != nil {
+		if err := r.find(ctx); err != nil || r.t != nil {
 			return err
 		}
 	}
@@ -101,36 +101,19 @@ func (r *receiving) open(ctx context.Context) (err error) {
 }
 
 // find looks for an unfinished transfer into the same directory.
-func (r *receiving) find() error {
+func (r *receiving) find(ctx context.Context) error {
 	to, err := filepath.Abs(r.opts.To)
 	if err != nil {
 		return err
 	}
-	dirs, err := r.n.dirs()
-	if err != nil {
+	r.t, err = r.n.unfinished(ctx, roleReceiver, func(m *meta, st *state) bool {
+		unfinished := !st.State.Finished() && (st.State != session.Applied || !st.Posted)
+		return unfinished && m.To == to && m.Ticket == (r.opts.AskTicket != nil)
+	}, func(st *TransferStatus) bool { return st.To == to })
+	if err != nil || r.t == nil {
 		return err
 	}
-	for _, dir := range dirs {
-		if filepath.Base(dir)[0] != 'r' {
-			continue
-		}
-		t, err := r.n.open(dir)
-		if errors.Is(err, ErrBusy) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		m, err1 := t.meta()
-		st, err2 := t.state()
-		unfinished := !st.State.Finished() && (st.State != session.Applied || !st.Posted)
-		if err1 == nil && err2 == nil && unfinished && m.To == to && m.Ticket == (r.opts.AskTicket != nil) {
-			r.t = t
-			return r.load()
-		}
-		t.close()
-	}
-	return nil
+	return r.load()
 }
 
 func (r *receiving) load() (err error) {

@@ -77,7 +77,7 @@ var errReceived = errors.New("the other device has what was sent before")
 
 func (n *Node) send(ctx context.Context, opts SendOptions) (*SendResult, error) {
 	s := &sending{n: n, opts: opts}
-	if err := s.open(); err != nil {
+	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
 	defer s.t.close()
@@ -95,9 +95,9 @@ func (n *Node) send(ctx context.Context, opts SendOptions) (*SendResult, error) 
 }
 
 // open finds the transfer to go on with, or begins one.
-func (s *sending) open() (err error) {
+func (s *sending) open(ctx context.Context) (err error) {
 	if s.opts.Session.IsZero() && !s.opts.New {
-		if err := s.find(); err != nil || s.t != nil {
+		if err := s.find(ctx); err != nil || s.t != nil {
 			return err
 		}
 	}
@@ -111,35 +111,18 @@ func (s *sending) open() (err error) {
 }
 
 // find looks for a transfer of the same paths that is not over.
-func (s *sending) find() error {
+func (s *sending) find(ctx context.Context) error {
 	want, err := absolute(s.opts.Paths)
 	if err != nil {
 		return err
 	}
-	dirs, err := s.n.dirs()
-	if err != nil {
+	s.t, err = s.n.unfinished(ctx, roleSender, func(m *meta, st *state) bool {
+		return !st.State.Finished() && len(st.Receipt) == 0 && m.Ticket == s.opts.Ticket && slices.Equal(m.Paths, want)
+	}, func(st *TransferStatus) bool { return slices.Equal(st.Paths, want) })
+	if err != nil || s.t == nil {
 		return err
 	}
-	for _, dir := range dirs {
-		if filepath.Base(dir)[0] != 's' {
-			continue
-		}
-		t, err := s.n.open(dir)
-		if errors.Is(err, ErrBusy) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		m, err1 := t.meta()
-		st, err2 := t.state()
-		if err1 == nil && err2 == nil && !st.State.Finished() && len(st.Receipt) == 0 && m.Ticket == s.opts.Ticket && slices.Equal(m.Paths, want) {
-			s.t = t
-			return s.load()
-		}
-		t.close()
-	}
-	return nil
+	return s.load()
 }
 
 func absolute(paths []string) ([]string, error) {

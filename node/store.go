@@ -181,6 +181,38 @@ func (s *secrets) identity(card []byte) (*identity, error) {
 	return &identity{device: d, exchange: e, card: card, cardHash: key.HashCard(card)}, nil
 }
 
+// unfinished opens the newest transfer of a role that same accepts, or returns nil. One
+// that another process is working on, and that alike accepts by what that process says of
+// it, is ErrBusy: to begin a second one beside it is not what anybody meant.
+func (n *Node) unfinished(ctx context.Context, role string, same func(*meta, *state) bool, alike func(*TransferStatus) bool) (*transferDir, error) {
+	dirs, err := n.dirs()
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		if filepath.Base(dir)[0] != role[0] {
+			continue
+		}
+		t, err := n.open(dir)
+		if errors.Is(err, ErrBusy) {
+			if st, asked := askStatus(ctx, dir); asked == nil && alike(st) {
+				return nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		m, err1 := t.meta()
+		st, err2 := t.state()
+		if err1 == nil && err2 == nil && same(&m, &st) {
+			return t, nil
+		}
+		t.close()
+	}
+	return nil, nil
+}
+
 // newIdentity draws a device key and exchange keys for one migration, and signs the card.
 func (n *Node) newIdentity(role key.Role) (*secrets, []byte, error) {
 	d := key.NewDevice()
