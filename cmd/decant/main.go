@@ -19,6 +19,7 @@ import (
 
 func main() {
 	limitMemory()
+	quietLog()
 	os.Exit(int(profiled(func() ui.Code { return run(os.Args[1:], ui.Standard()) })))
 }
 

@@ -215,7 +215,7 @@ func (a *app) config() (node.Config, error) {
 	if err != nil {
 		return node.Config{}, err
 	}
-	cfg := node.Config{StateDir: dir, Carrier: node.Carrier(a.carrier), Label: a.label, Events: a.screen.Event}
+	cfg := node.Config{StateDir: dir, Carrier: node.Carrier(a.carrier), Label: a.label, Events: a.screen.Event, Fatal: stateFailed}
 	if len(a.label) > 64 {
 		return cfg, usage("", "--label is longer than 64 bytes")
 	}
