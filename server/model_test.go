@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,6 +93,7 @@ func (m *model) sweep() {
 
 // run drives the real server and the model with the same operations and compares every answer.
 type run struct {
+	clock   atomic.Int64 // the model's now, for the server's goroutines
 	t       *rapid.T
 	w       *world
 	m       *model
@@ -437,6 +439,7 @@ func (r *run) status() {
 
 func (r *run) wait() {
 	r.m.now += time.Duration(1+r.pick("days", 10)) * 24 * time.Hour
+	r.clock.Store(int64(r.m.now))
 	if err := r.w.Sweep(context.Background()); err != nil {
 		r.t.Fatal(err)
 	}
@@ -447,7 +450,7 @@ func (r *run) wait() {
 func TestR20ServerFollowsTheModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		r := &run{t: rt, m: &model{sessions: map[int]*modelSession{}}, base: time.Now()}
-		r.w = prepare(t, server.Config{Dir: "state", FS: vfs.NewMem(), Now: func() time.Time { return r.base.Add(r.m.now) }})
+		r.w = prepare(t, server.Config{Dir: "state", FS: vfs.NewMem(), Now: func() time.Time { return r.base.Add(time.Duration(r.clock.Load())) }})
 		r.w.direct = true
 		r.w.open()
 		defer r.w.stop()

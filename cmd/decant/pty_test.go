@@ -99,7 +99,7 @@ func TestRT4HostileCollectionOnATerminal(t *testing.T) {
 			}
 		}
 	}
-	sent := inTerminal(t, env, "", "--state", filepath.Join(dir, "s1"), "--label", "\x1b]0;pwn\x07\u202e", "-v", "send", "--ticket", old)
+	sent := inTerminal(t, env, "", "--state", filepath.Join(dir, "s1"), "--label", "pwn\u202e", "-v", "send", "--ticket", old)
 	ticket := regexp.MustCompile(`(?m)^(?:\x1b\[1m)?((?:[a-z]+ ){11}[a-z]+)`).FindStringSubmatch(sent)
 	if ticket == nil {
 		t.Fatalf("no ticket in %q", sent)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -29,7 +30,7 @@ type Server struct {
 	bin    string
 	listen string
 	log    *os.File
-	proc   *Process
+	proc   atomic.Pointer[Process]
 }
 
 // StartServer starts a server with its state below dir. It ends with ctx at the latest.
@@ -76,31 +77,34 @@ func (s *Server) Start() error {
 		p.Kill()
 		return fmt.Errorf("the server came back as %s and was %s", address, s.Address)
 	}
-	s.proc, s.Address = p, address
+	s.proc.Store(p)
+	if s.Address == "" { // it does not change, and others read it by now
+		s.Address = address
+	}
 	return nil
 }
 
 // Process is the running, or last, process.
-func (s *Server) Process() *Process { return s.proc }
+func (s *Server) Process() *Process { return s.proc.Load() }
 
 // Kill ends the process with SIGKILL.
-func (s *Server) Kill() { s.proc.Kill() }
+func (s *Server) Kill() { s.proc.Load().Kill() }
 
 // Stop ends the process with SIGTERM and waits for it, half a minute at most.
 func (s *Server) Stop() (*Result, error) {
-	s.proc.Signal(syscall.SIGTERM)
+	s.proc.Load().Signal(syscall.SIGTERM)
 	select {
-	case <-s.proc.Done():
-		return s.proc.Wait(), nil
+	case <-s.proc.Load().Done():
+		return s.proc.Load().Wait(), nil
 	case <-time.After(30 * time.Second):
-		s.proc.Kill()
-		return s.proc.Wait(), errors.New("the server did not stop within half a minute")
+		s.proc.Load().Kill()
+		return s.proc.Load().Wait(), errors.New("the server did not stop within half a minute")
 	}
 }
 
 // Close ends the process and closes its log.
 func (s *Server) Close() {
-	s.proc.Kill()
+	s.proc.Load().Kill()
 	s.log.Close()
 }
 

@@ -28,7 +28,7 @@ func (s *Server) KeepAlive() (stop func() (deaths int, err error)) {
 			select {
 			case <-ctx.Done():
 				return
-			case <-s.proc.Done():
+			case <-s.proc.Load().Done():
 			}
 			deaths++
 			s.Env = withoutKill(s.Env)

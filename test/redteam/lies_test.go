@@ -259,6 +259,8 @@ func TestE16RemoteGivesUp(t *testing.T) {
 		}
 	}
 	wg.Wait()
+	mu.Lock()
+	defer mu.Unlock()
 	for name := range calls {
 		if !stalled[name] {
 			t.Errorf("%s was never stalled", name)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -383,8 +384,8 @@ func claimed(t *testing.T, w *world, e *engine) id.Session {
 // that ends after the claim is over.
 func TestRT14DeadTickets(t *testing.T) {
 	w := prepare(t)
-	var ahead time.Duration
-	w.config.Now = func() time.Time { return time.Now().Add(ahead) }
+	var ahead atomic.Int64 // a time.Duration
+	w.config.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	w.start()
 	dead := func(name, ticket string, want error) {
 		t.Helper()
@@ -416,11 +417,11 @@ func TestRT14DeadTickets(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.stop()
-	ahead = 15 * 24 * time.Hour
+	ahead.Store(int64(15 * 24 * time.Hour))
 	w.start() // a restart counts for a day at most
 	w.stop()
 	w.start()
-	ahead += 15 * 24 * time.Hour
+	ahead.Add(int64(15 * 24 * time.Hour))
 	_, err := young.Receive(w.context(), node.ReceiveOptions{Session: claimed(t, w, young), Confirm: yes})
 	w.wants(err, node.ErrSessionOver)
 	dead("expired", words, node.ErrWrongTicket)
