@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -46,9 +47,11 @@ func Open(dir string, key seal.Key, fatal func(message string)) (*Journal, error
 func OpenOn(fs vfs.FS, dir string, key seal.Key, fatal func(message string)) (*Journal, error) {
 	cache := pebble.NewCache(4 << 20)
 	defer cache.Unref()
+	stop := silent{fatal}
 	db, err := pebble.Open(dir, &pebble.Options{
-		FS: fs, Cache: cache, MemTableSize: 8 << 20, MemTableStopWritesThreshold: 3, MaxOpenFiles: 64,
-		FormatMajorVersion: pebble.FormatValueSeparation, Logger: silent{fatal},
+		EventListener: &pebble.EventListener{BackgroundError: stop.onFullDisk},
+		FS:            fs, Cache: cache, MemTableSize: 8 << 20, MemTableStopWritesThreshold: 3, MaxOpenFiles: 64,
+		FormatMajorVersion: pebble.FormatValueSeparation, Logger: stop,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
@@ -68,6 +71,13 @@ func (s silent) Fatalf(format string, args ...any) {
 		s.fatal(message)
 	}
 	panic(message)
+}
+
+// onFullDisk stops where Pebble would go on trying to flush for ever, also in Open.
+func (s silent) onFullDisk(err error) {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) {
+		s.Fatalf("%v", err)
+	}
 }
 
 // Close releases the store.
