@@ -31,11 +31,10 @@ const (
 )
 
 const (
-	codeLife    = 10 * time.Minute
-	maxGuesses  = 3 // per code, counted on the new device before each answer
-	fetchWait   = 45 * time.Second
-	keyPairing  = "m/pairing"
-	pollMailbox = fetchWait
+	codeLife   = 10 * time.Minute
+	maxGuesses = 3 // per code, counted on the new device before each answer
+	fetchWait  = 45 * time.Second
+	keyPairing = "m/pairing"
 )
 
 // oldPairing is the sender's side of one exchange, kept as a secret until the grant is posted.
@@ -227,7 +226,7 @@ func (s *sending) answerFrom(ctx context.Context, box transfer.Mailbox, p *oldPa
 	s.n.stage("pairing")
 	after := uint64(0)
 	for {
-		ms, _, err := box.Fetch(ctx, after, pollMailbox)
+		ms, _, err := box.Fetch(ctx, after, fetchWait)
 		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {
 				return ErrCodeExpired
@@ -320,7 +319,7 @@ func (r *receiving) pairNew(ctx context.Context) error {
 	}
 	after := uint64(0)
 	for {
-		ms, _, err := box.Fetch(ctx, after, pollMailbox)
+		ms, _, err := box.Fetch(ctx, after, fetchWait)
 		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {
 				return r.dropCode(ErrCodeExpired)

@@ -122,13 +122,7 @@ func (r *receiving) load() (err error) {
 			r.t.close()
 		}
 	}()
-	if r.meta, err = r.t.meta(); err != nil {
-		return err
-	}
-	if r.st, err = r.t.state(); err != nil {
-		return err
-	}
-	if err = r.t.j.GetSecretJSON(keySecrets, &r.secrets); err != nil {
+	if r.meta, r.st, r.secrets, err = r.t.recall(); err != nil {
 		return err
 	}
 	return r.derive()

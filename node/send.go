@@ -144,13 +144,7 @@ func (s *sending) load() (err error) {
 			s.t.close()
 		}
 	}()
-	if s.meta, err = s.t.meta(); err != nil {
-		return err
-	}
-	if s.st, err = s.t.state(); err != nil {
-		return err
-	}
-	if err = s.t.j.GetSecretJSON(keySecrets, &s.secrets); err != nil {
+	if s.meta, s.st, s.secrets, err = s.t.recall(); err != nil {
 		return err
 	}
 	return s.derive()

@@ -309,12 +309,11 @@ type state struct {
 	Final     bool      `json:"final,omitempty"`
 
 	// The sender.
-	Pinned    bool       `json:"pinned,omitempty"`
-	Server    [16]byte   `json:"server"` // incarnation in which everything above was done
-	Granted   bool       `json:"granted,omitempty"`
-	Announced int        `json:"announced,omitempty"`
-	Items     item.Tally `json:"items,omitzero"` // of the collection
-	Finished  bool       `json:"finished,omitempty"`
+	Pinned   bool       `json:"pinned,omitempty"`
+	Server   [16]byte   `json:"server"` // incarnation in which everything above was done
+	Granted  bool       `json:"granted,omitempty"`
+	Items    item.Tally `json:"items,omitzero"` // of the collection
+	Finished bool       `json:"finished,omitempty"`
 
 	// The receiver.
 	Kinds    []item.Kind `json:"kinds,omitempty"`
@@ -336,6 +335,17 @@ func (t *transferDir) meta() (m meta, err error) {
 func (t *transferDir) state() (s state, err error) {
 	err = t.j.GetJSON(keyState, &s)
 	return s, err
+}
+
+// recall reads all that an earlier run left of a transfer's own.
+func (t *transferDir) recall() (m meta, st state, s secrets, err error) {
+	if m, err = t.meta(); err == nil {
+		st, err = t.state()
+	}
+	if err == nil {
+		err = t.j.GetSecretJSON(keySecrets, &s)
+	}
+	return m, st, s, err
 }
 
 // save makes the state durable.
