@@ -75,6 +75,14 @@ func encodePage(l *Local) ([]byte, error) {
 	return appendLocal(binary.BigEndian.AppendUint64(head, uint64(bytes)), l)
 }
 
+// kindOfPage returns the kind of what encodePage made: each of its parts begins with it.
+func kindOfPage(v []byte) item.Kind {
+	if len(v) <= pageHead+4 {
+		return item.File
+	}
+	return item.Kind(v[pageHead+4])
+}
+
 // decodePage decodes what encodePage made.
 func decodePage(v []byte) (*Local, error) {
 	if len(v) < pageHead {
@@ -346,7 +354,7 @@ func (c *completion) staleRecords() error {
 	stale := map[item.Ordinal]bool{}
 	b, changed := c.j.Batch(), false
 	err := c.j.Each(donePrefix(c.epoch), func(k, v []byte) error {
-		if len(v) <= pageHead+4 || !kind.HasRecords(item.Kind(v[pageHead+4])) { // a page begins with its kind
+		if !kind.HasRecords(kindOfPage(v)) {
 			return nil
 		}
 		l, err := decodePage(v)

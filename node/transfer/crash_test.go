@@ -115,6 +115,17 @@ func TestManyPages(t *testing.T) {
 		}
 		w.store = memory
 		w.check(root)
+		records := map[item.Ordinal]int{}
+		for _, it := range w.items(root) {
+			if it.Form == item.FormRecord && it.Lost == item.ReasonNone {
+				records[it.Container]++
+			}
+		}
+		for o, n := range records {
+			if n != 2 || len(records) != 150 {
+				t.Fatalf("epoch %d: %d of 150 books have records, book %d has %d of 2", epoch, len(records), o, n)
+			}
+		}
 		if epoch > 1 {
 			v.settle(root)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/decant-dev/decant/kill"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/journal"
+	"github.com/decant-dev/decant/node/kind"
 	"github.com/decant-dev/decant/node/manifest"
 	"github.com/decant-dev/decant/node/source"
 )
@@ -83,6 +84,7 @@ type scanner struct {
 	batch *journal.Batch
 	size  int // of the batch, about
 	kinds map[item.Kind]*kindScan
+	known item.Ordinal // lowest that the epoch before had not given
 	next  item.Ordinal // lowest that no item has
 	res   Scanned
 }
@@ -96,12 +98,13 @@ type kindScan struct {
 	ordinal    item.Ordinal // of that container if it is elsewhere
 	skip       bool         // that container is unchanged, its records are known
 	runs       []*oldRun
+	gone       map[item.Ordinal]bool // containers of the epoch before that were removed or changed: so are their records
 }
 
 func (s *scanner) kind(k item.Kind) *kindScan {
 	ks := s.kinds[k]
 	if ks == nil {
-		ks = &kindScan{page: Local{Kind: k}, container: -1}
+		ks = &kindScan{page: Local{Kind: k}, container: -1, gone: map[item.Ordinal]bool{}}
 		s.kinds[k] = ks
 	}
 	return ks
@@ -211,7 +214,11 @@ func (s *scanner) write(p *Local) error {
 	if s.size += len(v); s.size < 4<<20 {
 		return nil
 	}
-	err = s.batch.Commit()
+	return s.commit()
+}
+
+func (s *scanner) commit() error {
+	err := s.batch.Commit()
 	s.batch, s.size = s.j.Batch(), 0
 	return err
 }
@@ -223,12 +230,48 @@ func (s *scanner) finish(k item.Kind) error {
 	}
 	for _, r := range ks.runs {
 		for r.page != nil {
-			if err := s.advance(r); err != nil {
+			if err := s.advance(ks, r); err != nil {
 				return err
 			}
 		}
 	}
-	return s.flush(ks)
+	if err := s.flush(ks); err != nil || s.epoch == 1 || !kind.HasRecords(k) {
+		return err
+	}
+	return s.oldRecords(ks)
+}
+
+// oldRecords settles the records that the epoch before knew, once it is known which
+// containers are gone: a record may lie far from its container, in another run.
+func (s *scanner) oldRecords(ks *kindScan) error {
+	if err := s.commit(); err != nil {
+		return err
+	}
+	err := s.j.Each(scanPrefix(s.epoch), func(k, v []byte) error {
+		if ordinalOfKey(k) >= s.known || kindOfPage(v) != ks.page.Kind {
+			return nil
+		}
+		p, err := decodePage(v)
+		if err != nil {
+			return err
+		}
+		dirty := false
+		for i := range p.Items {
+			it := &p.Items[i]
+			if it.Form != item.FormRecord {
+				continue
+			}
+			if ks.gone[it.Container] && it.Lost != item.ReasonRemoved {
+				it.Lost, dirty = item.ReasonRemoved, true
+			}
+			s.count(it)
+		}
+		if !dirty {
+			return nil
+		}
+		return s.write(p)
+	})
+	return err
 }
 
 // walkOrder compares two paths in the order of a scan: component by component, a
@@ -256,7 +299,6 @@ type oldRun struct {
 	page   *Local         // nil at the end
 	at     int
 	last   string // path of the last item of the run so far, while runs are found
-	gone   bool   // the container last passed was removed or changed: so are its records
 }
 
 // loadRuns finds the runs of every kind.
@@ -267,6 +309,7 @@ func (s *scanner) loadRuns() error {
 			return err
 		}
 		s.next = max(s.next, p.First+item.Ordinal(len(p.Items)))
+		s.known = s.next
 		first, last := "", ""
 		for i := range p.Items {
 			if path := p.Items[i].Path; path != "" {
@@ -318,7 +361,9 @@ func (s *scanner) nextPage(r *oldRun) error {
 
 // step moves past the item at the cursor, which stays as it is in r.page.
 func (s *scanner) step(r *oldRun) error {
-	s.count(&r.page.Items[r.at])
+	if it := &r.page.Items[r.at]; it.Form != item.FormRecord {
+		s.count(it)
+	}
 	if r.at++; r.at < len(r.page.Items) {
 		return nil
 	}
@@ -329,21 +374,13 @@ func (s *scanner) step(r *oldRun) error {
 }
 
 // advance moves past an item that the scan did not find again: it is removed, unless
-// it is a record of a container that stays.
-func (s *scanner) advance(r *oldRun) error {
-	it := &r.page.Items[r.at]
-	if it.Form != item.FormRecord {
-		r.gone = true
-	}
-	if r.gone && it.Lost != item.ReasonRemoved {
-		s.remove(it)
+// it is a record, which oldRecords settles.
+func (s *scanner) advance(ks *kindScan, r *oldRun) error {
+	if it := &r.page.Items[r.at]; it.Form != item.FormRecord && it.Lost != item.ReasonRemoved {
+		it.Lost, it.Extents = item.ReasonRemoved, nil
+		s.noteGone(ks, it)
 	}
 	return s.step(r)
-}
-
-func (s *scanner) remove(it *item.Item) {
-	it.Lost, it.Extents = item.ReasonRemoved, nil
-	s.res.Changed = true
 }
 
 // match looks an item up among those of the epoch before. If it is known, its page has
@@ -357,7 +394,7 @@ func (s *scanner) match(ks *kindScan, it *item.Item, st *source.Stat) (known boo
 					break
 				}
 			}
-			if err := s.advance(r); err != nil {
+			if err := s.advance(ks, r); err != nil {
 				return false, err
 			}
 		}
@@ -387,7 +424,6 @@ func continues(old *item.Item, was *source.Stat, it *item.Item, st *source.Stat)
 func (s *scanner) renew(ks *kindScan, r *oldRun, it *item.Item, st *source.Stat) {
 	old, was := &r.page.Items[r.at], &r.page.Stats[r.at]
 	ks.ordinal, ks.skip = old.Ordinal, true
-	r.gone = false
 	if it.Form == item.FormDir || st.Same(*was) {
 		if old.Perm != it.Perm || old.ModTime != it.ModTime || it.Form == item.FormDir && !slices.EqualFunc(old.XAttrs, it.XAttrs, sameXAttr) {
 			old.Perm, old.ModTime, s.res.Changed = it.Perm, it.ModTime, true
@@ -402,8 +438,16 @@ func (s *scanner) renew(ks *kindScan, r *oldRun, it *item.Item, st *source.Stat)
 	*old = *it
 	old.Ordinal, old.Revision = ordinal, revision+1
 	*was = *st
+	s.noteGone(ks, old)
+	ks.skip = false
+}
+
+// noteGone notes a container whose records are void.
+func (s *scanner) noteGone(ks *kindScan, it *item.Item) {
 	s.res.Changed = true
-	ks.skip, r.gone = false, true
+	if kind.HasRecords(it.Kind) {
+		ks.gone[it.Ordinal] = true
+	}
 }
 
 func sameXAttr(a, b item.XAttr) bool { return a.Name == b.Name && bytes.Equal(a.Value, b.Value) }
