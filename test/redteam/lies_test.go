@@ -218,7 +218,6 @@ func TestE16RemoteGivesUp(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if greeted[x.caller] {
-			greeted[x.caller] = false
 			return nil
 		}
 		stalled[x.call] = true
@@ -249,6 +248,9 @@ func TestE16RemoteGivesUp(t *testing.T) {
 					if _, err := r.Hello(ctx); err != nil {
 						t.Error(err)
 					}
+					mu.Lock()
+					greeted[d.Peer()] = false
+					mu.Unlock()
 				}
 				began := time.Now()
 				err = call(ctx, r)
