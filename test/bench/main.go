@@ -7,6 +7,7 @@
 //	go run ./test/bench                               every corpus but the million, on the temporary directory
 //	go run ./test/bench -corpus small -n 5 -dir /dev/shm,/var/tmp
 //	go run ./test/bench -corpus million -peers ''     a million tiny items: memory
+//	go run ./test/bench -fill /var/tmp/fill           on a virtual machine that gives free memory back to its host
 //	go run ./test/bench -idle 2000                    the memory of a server that 2,000 idle sessions watch
 //
 // docs/ARCHITECTURE.md keeps the figures.
@@ -38,6 +39,7 @@ type options struct {
 	carrier string
 	seed    uint64
 	idle    int
+	fill    *filler
 }
 
 func main() {
@@ -52,6 +54,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	defer o.fill.remove()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer env.RemoveBinaries()
@@ -77,7 +80,13 @@ func parse() (o options, err error) {
 	flag.StringVar(&o.carrier, "carrier", "auto", "how devices reach the server: auto, fast, libp2p")
 	flag.Uint64Var(&o.seed, "seed", 1, "of the corpora")
 	flag.IntVar(&o.idle, "idle", 0, "instead: the server's memory with this `number` of sessions that are watched and do nothing")
+	fill := flag.String("fill", "", "sparse `file` to make on a disk, whose page cache fills free memory before each run: for a virtual machine that gives free memory back to its host")
 	flag.Parse()
+	if *fill != "" {
+		if o.fill, err = newFiller(*fill); err != nil {
+			return o, err
+		}
+	}
 	for name := range strings.SplitSeq(*names, ",") {
 		i := slices.IndexFunc(corpus.All, func(s corpus.Spec) bool { return s.Name == name })
 		if i < 0 {
@@ -131,11 +140,21 @@ func measure(ctx context.Context, o options, dir string) error {
 			return err
 		}
 		printTable(rs)
-		if err := os.RemoveAll(source); err != nil {
+		if err := tidy(dir, source); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// tidy removes what a run has made, at once where it takes memory. On a disk it stays
+// until the end: ext4 passes over inodes that were freed in the last minutes, one by one, and the
+// next run would pay for this one's removal.
+func tidy(dir, path string) error {
+	if fileSystem(dir) != "tmpfs" {
+		return nil
+	}
+	return os.RemoveAll(path)
 }
 
 func count(s corpus.Spec) string {
@@ -158,11 +177,14 @@ func compare(ctx context.Context, o options, source, work string) (map[string][]
 			if !ok {
 				return nil, fmt.Errorf("there is no tool %q", name)
 			}
-			at := filepath.Join(work, "run")
+			at := filepath.Join(work, fmt.Sprintf("%s-%s-%d", filepath.Base(source), name, i))
 			if err := os.MkdirAll(at, 0o700); err != nil {
 				return nil, err
 			}
 			syscall.Sync()
+			if err := o.fill.fill(); err != nil {
+				return nil, err
+			}
 			phases, err := tool(ctx, o, source, at, i)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
@@ -173,7 +195,7 @@ func compare(ctx context.Context, o options, source, work string) (map[string][]
 				rs[key] = append(rs[key], p)
 				fmt.Fprintf(os.Stderr, "%-24s %8.3f s, CPU %8.3f s, %6d KiB\n", key, p.wall.Seconds(), p.cpu.Seconds(), p.peakKB)
 			}
-			if err := os.RemoveAll(at); err != nil {
+			if err := tidy(work, at); err != nil {
 				return nil, err
 			}
 		}
