@@ -2,10 +2,12 @@ package remote
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"github.com/decant-dev/decant/proto/id"
 	"github.com/decant-dev/decant/proto/link"
@@ -19,6 +21,8 @@ type Session struct {
 	r    *Remote
 	sid  id.Session
 	path string // of its blobs
+
+	taking atomic.Bool // the newest Deliver succeeded
 }
 
 // Session returns the blob store of sid. It does no I/O.
@@ -31,12 +35,43 @@ func (r *Remote) Session(sid id.Session) *Session {
 // a copy and not used after Put returns.
 func (s *Session) Put(ctx context.Context, name id.Blob, blob []byte) error {
 	return s.r.do(ctx, "put blob", 0, func(ctx context.Context) error {
-		body := link.NewBody(blob)
-		defer body.Wait()
-		hr := s.request(ctx, http.MethodPut, name)
-		hr.Body, hr.ContentLength = body, int64(len(blob))
-		return s.r.finish(hr)
+		return s.put(s.request(ctx, http.MethodPut, name), blob)
 	})
+}
+
+func (s *Session) put(hr *http.Request, blob []byte) error {
+	body := link.NewBody(blob)
+	defer body.Wait()
+	hr.Body, hr.ContentLength = body, int64(len(blob))
+	return s.r.finish(hr)
+}
+
+// Deliver is Put to a desk (package node/direct), which takes the blob in at once. note,
+// at most wire.MaxNote bytes, tells the device behind the desk what the blob is. While
+// the desk takes nothing (wire.Busy) Deliver asks it again and again, first without the
+// blob's bytes, until ctx ends.
+//
+// Whether the desk takes blobs at present is remembered in the Session, so what is taken
+// at different times is best delivered through different ones.
+func (s *Session) Deliver(ctx context.Context, name id.Blob, note, blob []byte) error {
+	if len(note) > wire.MaxNote {
+		return wire.Fail(wire.TooLarge, "deliver blob")
+	}
+	text := base64.RawURLEncoding.EncodeToString(note)
+	return s.r.do(ctx, "deliver blob", 0, func(ctx context.Context) error { return s.deliver(ctx, name, text, blob) })
+}
+
+// deliver is one attempt. Unless the desk took the blob before this one, it has to say
+// that it takes this before the body leaves (RFC 9110, 10.1.1).
+func (s *Session) deliver(ctx context.Context, name id.Blob, note string, blob []byte) error {
+	hr := s.request(ctx, http.MethodPut, name)
+	hr.Header[wire.NoteHeader] = []string{note}
+	if !s.taking.Load() {
+		hr.Header["Expect"] = []string{"100-continue"}
+	}
+	err := s.put(hr, blob)
+	s.taking.Store(err == nil)
+	return err
 }
 
 // Get appends the blob to dst and returns the longer slice. A blob that is not there is

@@ -20,6 +20,10 @@ const (
 	backoffBase = 200 * time.Millisecond
 	backoffCap  = 30 * time.Second
 
+	// patient is how long the other side must have waited before it said later, for the
+	// count of repetitions to begin anew: its waiting was pause enough.
+	patient = 5 * time.Second
+
 	// quiet is how long an operation may be in trouble before anybody is told: a
 	// connection that died idle is replaced without a word.
 	quiet = time.Second
@@ -74,7 +78,7 @@ func (r *retrier) do(ctx context.Context, extra time.Duration, attempt func(cont
 		}
 	}()
 	for n := 0; ; n++ {
-		limit := r.limit(extra)
+		limit, began := r.limit(extra), time.Now()
 		err = r.try(ctx, start, limit, attempt)
 		probed := token
 		if token {
@@ -99,8 +103,11 @@ func (r *retrier) do(ctx context.Context, extra time.Duration, attempt func(cont
 			r.trouble(err)
 		}
 		var up <-chan struct{}
-		if out == lost {
+		switch {
+		case out == lost:
 			up = r.away(probed)
+		case time.Since(began) >= patient:
+			n = 0
 		}
 		if token, err = r.pause(ctx, n, up, start, limit, err); err != nil {
 			return err
