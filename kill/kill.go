@@ -69,6 +69,22 @@ const (
 	ReceiverCleaned Name = "receiver/cleaned"  // staging removed
 )
 
+// Points on the receiver's desk, where its sender comes over the direct route.
+const (
+	ReceiverDeskPlate     Name = "receiver/desk-plate"     // nameplate synced, not yet shown
+	ReceiverDeskOpened    Name = "receiver/desk-opened"    // offer synced, no answer sent
+	ReceiverDeskPinned    Name = "receiver/desk-pinned"    // pin synced, no answer sent
+	ReceiverDeskPosted    Name = "receiver/desk-posted"    // message synced, no answer sent
+	ReceiverDeskAcked     Name = "receiver/desk-acked"     // acknowledgement synced
+	ReceiverDeskAdmitted  Name = "receiver/desk-admitted"  // sender admitted, synced, not yet served
+	ReceiverDeskClaimed   Name = "receiver/desk-claimed"   // card synced
+	ReceiverDeskTaken     Name = "receiver/desk-taken"     // pack delivered, no answer sent
+	ReceiverDeskSpooled   Name = "receiver/desk-spooled"   // sealed blob synced in the spool, no answer sent
+	ReceiverDeskFlushed   Name = "receiver/desk-flushed"   // all that was delivered is durable, the final root is not yet stored
+	ReceiverDeskCommitted Name = "receiver/desk-committed" // root synced, no answer sent
+	ReceiverDeskFinished  Name = "receiver/desk-finished"  // DONE synced, spool still on the disk
+)
+
 // All lists every kill point once.
 var All = []Name{
 	ServerBlobWritten, ServerBlobSynced, ServerBlobIndexed, ServerOpened, ServerClaimed, ServerPinned, ServerCommitted,
@@ -79,4 +95,6 @@ var All = []Name{
 	ReceiverSession, ReceiverGuess, ReceiverClaimed, ReceiverGranted, ReceiverEpoch, ReceiverPlanned, ReceiverStaged,
 	ReceiverNoted, ReceiverSynced, ReceiverUndoLog, ReceiverRenamed, ReceiverApplied, ReceiverAllDone, ReceiverReceipt,
 	ReceiverPosted, ReceiverCleaned,
+	ReceiverDeskPlate, ReceiverDeskOpened, ReceiverDeskPinned, ReceiverDeskPosted, ReceiverDeskAcked, ReceiverDeskAdmitted,
+	ReceiverDeskClaimed, ReceiverDeskTaken, ReceiverDeskSpooled, ReceiverDeskFlushed, ReceiverDeskCommitted, ReceiverDeskFinished,
 }

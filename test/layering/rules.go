@@ -82,7 +82,7 @@ var ownerships = []ownership{
 	{To: "github.com/quic-go", Owners: []string{"proto/link"}, Why: "one owner of the network library"},
 	{To: "github.com/cockroachdb/pebble/v2/vfs", Owners: []string{"server/db", "server/blobstore", "node/journal"}, Why: "file systems are swapped where durable steps are"},
 	{To: "github.com/cockroachdb/pebble", Owners: []string{"server/db", "node/journal"}, Why: "two owners of the database"},
-	{To: "proto/serverpb", Owners: []string{"server/api", "node/remote", "proto/serverpb"}, Why: "generated types stop at the boundary"},
+	{To: "proto/serverpb", Owners: []string{"server/api", "node/remote", "node/direct", "proto/serverpb"}, Why: "generated types stop at the boundary"},
 	{To: "connectrpc.com/connect", Owners: []string{"server/api", "node/remote", "proto/serverpb"}, Why: "the RPC library stops at the boundary"},
 	{To: "github.com/klauspost/compress", Owners: []string{"node/compress", "test"}, Why: "one owner of the decoder's limits"},
 	{To: "std:crypto/hpke", Owners: []string{"crypto"}, Why: "one place for primitives"},

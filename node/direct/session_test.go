@@ -1,0 +1,233 @@
+package direct
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/decant-dev/decant/node/remote"
+	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/wire"
+)
+
+// TestCommits checks the order of epochs, which is the server's.
+func TestCommits(t *testing.T) {
+	w := newWorld(t)
+	v, sid := w.admitted()
+	catalog, second, final, last := root(0, false), root(1, false), root(2, true), root(4, true)
+	commit := func(r *remote.Root, status wire.Status) {
+		t.Helper()
+		want(t, v.Commit(t.Context(), sid, r), status)
+	}
+	commit(catalog, wire.OK)
+	commit(catalog, wire.OK)
+	commit(root(0, false), wire.Conflict)
+	commit(second, wire.OK)
+	commit(catalog, wire.StaleEpoch)
+	commit(&remote.Root{Epoch: 1, Final: true, Sealed: second.Sealed, Signature: second.Signature}, wire.Conflict)
+	commit(final, wire.OK)
+	commit(root(3, false), wire.WrongState)
+	commit(last, wire.OK)
+	w.reopen()
+	commit(last, wire.OK)
+	commit(final, wire.StaleEpoch)
+	if r, err := w.GetRoot(t.Context(), sid, 0, 0); err != nil || r.Epoch != 4 || !r.Final {
+		t.Fatalf("root: %+v, %v", r, err)
+	}
+	want(t, v.Commit(t.Context(), id.NewSession(), root(9, true)), wire.NotFound)
+}
+
+// TestCheckpointBeforeFinalRoot demands that no final root is stored, let alone acknowledged,
+// before what was delivered is durable.
+func TestCheckpointBeforeFinalRoot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var fails atomic.Bool
+		var runs atomic.Int32
+		w.config.Checkpoint = func(context.Context) error {
+			runs.Add(1)
+			time.Sleep(3 * patience) // a slow disk
+			if fails.Load() {
+				return errDisk
+			}
+			return nil
+		}
+		w.reopen()
+		v, sid := w.admitted()
+		ctx := t.Context()
+		must(t, v.Commit(ctx, sid, root(0, false))) // a catalog says nothing about content
+		if n := runs.Load(); n != 0 {
+			t.Fatalf("%d checkpoints for a catalog", n)
+		}
+		must(t, v.Session(sid).Deliver(ctx, id.NewBlob(), nil, blob()))
+
+		fails.Store(true)
+		failed, cancel := context.WithTimeout(ctx, 4*patience)
+		if err := v.Commit(failed, sid, root(1, true)); err == nil {
+			t.Fatal("committed though nothing was synced")
+		}
+		cancel()
+		if r, err := w.GetRoot(ctx, sid, 0, 0); err != nil || r.Epoch != 0 {
+			t.Fatalf("root: %+v, %v", r, err)
+		}
+
+		time.Sleep(4 * patience) // until the last attempt's checkpoint is over
+		fails.Store(false)
+		runs.Store(0)
+		began := time.Now()
+		final := root(1, true)
+		must(t, v.Commit(ctx, sid, final))
+		if n, took := runs.Load(), time.Since(began); n != 1 || took < 3*patience {
+			t.Fatalf("%d checkpoints in %v", n, took)
+		}
+		must(t, v.Commit(ctx, sid, final))
+		must(t, v.Commit(ctx, sid, root(2, true))) // nothing was delivered since
+		if n := runs.Load(); n != 1 {
+			t.Fatalf("%d checkpoints for one delivery", n)
+		}
+		must(t, v.Session(sid).Deliver(ctx, id.NewBlob(), nil, blob()))
+		must(t, v.Commit(ctx, sid, root(3, true)))
+		if n := runs.Load(); n != 2 {
+			t.Fatalf("%d checkpoints for two deliveries", n)
+		}
+		w.reopen()
+		must(t, v.Commit(ctx, sid, root(4, true))) // an earlier process may have delivered
+		if n := runs.Load(); n != 3 {
+			t.Fatalf("%d checkpoints after a restart", n)
+		}
+	})
+}
+
+// TestOffers bounds what strangers leave, and forgets it in time.
+func TestOffers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.plate()
+		first := w.visit()
+		first.offer(t)
+		sid := first.offer(t) // one each: the second replaces the first
+		for range maxOffers - 1 {
+			w.visit().offer(t)
+		}
+		full := w.visit()
+		_, err := full.Open(t.Context(), remote.Offer{Session: id.NewSession(), Class: wire.ClassS, Blobs: 1})
+		want(t, err, wire.QuotaCount)
+		_, err = first.Status(t.Context(), sid)
+		must(t, err)
+		w.reopen()
+		if len(w.offers) != maxOffers {
+			t.Fatalf("%d offers after a restart", len(w.offers))
+		}
+		time.Sleep(plateLife + time.Second)
+		w.plate()
+		mine := full.offer(t)
+		if len(w.offers) != 1 {
+			t.Fatalf("%d offers, want one", len(w.offers))
+		}
+		must(t, w.Admit(full.peer, mine))
+		w.reopen()
+		if _, err := full.Status(t.Context(), mine); err != nil || len(w.offers) != 0 {
+			t.Fatalf("%d offers after one was admitted; its status: %v", len(w.offers), err)
+		}
+	})
+}
+
+func TestBadOffers(t *testing.T) {
+	w := newWorld(t)
+	w.plate()
+	v := w.visit()
+	good := remote.Offer{Session: id.NewSession(), Class: wire.ClassL, Blobs: 1, Ticket: &remote.Ticket{Grant: []byte("ignored")}}
+	for name, edit := range map[string]func(*remote.Offer){
+		"no session": func(o *remote.Offer) { o.Session = id.Session{} },
+		"no blobs":   func(o *remote.Offer) { o.Blobs = 0 },
+		"no class":   func(o *remote.Offer) { o.Class = 0 },
+		"class 9":    func(o *remote.Offer) { o.Class = 9 },
+		"expired":    func(o *remote.Offer) { o.Expiry = -time.Second },
+	} {
+		o := good
+		edit(&o)
+		if _, err := v.Open(t.Context(), o); wire.StatusOf(err) != wire.Malformed {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	_, err := v.Open(t.Context(), good)
+	must(t, err)
+	for _, c := range []struct {
+		peer id.Peer
+		sid  id.Session
+	}{{id.Peer{}, good.Session}, {w.young.Peer(), good.Session}, {v.peer, id.Session{}}} {
+		want(t, w.Admit(c.peer, c.sid), wire.Malformed)
+	}
+}
+
+// TestR5BrokenDisk lets every write fail once, one after the other. Whatever happens the
+// desk answers for what is in the store and for nothing else: its successor knows the same.
+func TestR5BrokenDisk(t *testing.T) {
+	for n := 1; ; n++ {
+		w := newWorld(t)
+		w.store.breakAt(n)
+		failed := w.story(t)
+		w.store.breakAt(0)
+		compareWithSuccessor(t, w, n)
+		if !failed {
+			if n < 12 {
+				t.Fatalf("the story has only %d writes", n-1)
+			}
+			return
+		}
+	}
+}
+
+// story is a session's life, each step of it tried once. It reports whether a write failed.
+func (w *world) story(t *testing.T) (failed bool) {
+	t.Helper()
+	ctx := t.Context()
+	note := func(err error) {
+		t.Helper()
+		if errors.Is(err, errDisk) || wire.StatusOf(err) == wire.Internal {
+			failed = true
+		}
+	}
+	plate, err := w.Allocate(ctx)
+	if note(err); err != nil {
+		return failed
+	}
+	v := w.visit()
+	sid := id.NewSession()
+	note(w.once(v.peer, "Open", openRequest(sid)))
+	note(w.once(v.peer, "Pin", pinRequest(sid, w.young.Peer())))
+	note(w.once(v.peer, "Post", postRequest(plate.Scope, w.young.Peer())))
+	note(w.Mailbox(plate.Scope).Post(ctx, v.peer, []byte("2")))
+	note(w.Admit(v.peer, sid))
+	note(w.Release(ctx, plate.Scope))
+	if _, _, ok := w.Admitted(); !ok {
+		return failed
+	}
+	note(w.once(v.peer, "Open", openRequest(sid)))
+	_, err = w.Claim(ctx, remote.Claim{Session: sid, Card: []byte("card")})
+	note(err)
+	note(w.once(v.peer, "Commit", commitRequest(sid, 0, false)))
+	note(w.once(v.peer, "Commit", commitRequest(sid, 1, true)))
+	note(w.once(v.peer, "Post", postRequest(sid.Scope(), w.young.Peer())))
+	note(w.Mailbox(sid.Scope()).Ack(ctx, 1))
+	note(w.once(v.peer, "Finish", finishRequest(sid)))
+	return failed
+}
+
+// compareWithSuccessor opens a second desk on a copy of the store.
+func compareWithSuccessor(t *testing.T, w *world, n int) {
+	t.Helper()
+	c := w.config
+	c.Store, c.Spool = w.store.clone(), t.TempDir()
+	d, err := New(c)
+	if err != nil {
+		t.Fatalf("write %d failed, and the desk can't be opened again: %v", n, err)
+	}
+	defer d.Close()
+	if got, want := d.describe(), w.describe(); got != want {
+		t.Errorf("write %d failed; the desk says\n%s\nand its successor\n%s", n, want, got)
+	}
+}
