@@ -62,6 +62,13 @@ func (b *batch) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Read implements net.Conn.
+func (b *batch) Read(p []byte) (int, error) {
+	n, err := b.Conn.Read(p)
+	b.pace.count(n)
+	return n, err
+}
+
 // send writes to the socket. The caller holds mu.
 func (b *batch) send(p []byte) (n int, err error) {
 	if b.err != nil {
@@ -109,7 +116,14 @@ func (b *batch) release() error {
 // pace gives every piece of a write a deadline of its own: a peer that takes nothing
 // for stall is given up, however long the whole body lasts.
 type pace struct {
-	stall time.Duration // 0: no deadline
+	stall time.Duration  // 0: no deadline
+	moved *atomic.Uint64 // bytes that moved either way; nil: nobody asks
+}
+
+func (w pace) count(n int) {
+	if w.moved != nil {
+		w.moved.Add(uint64(n))
+	}
 }
 
 // pieceSize keeps a reader of 2.2 kB/s within a stall of 30 s.
@@ -124,6 +138,7 @@ func (w pace) write(c net.Conn, p []byte) (n int, err error) {
 		}
 		m, err := c.Write(p[n:min(len(p), n+pieceSize)])
 		n += m
+		w.count(m)
 		if err != nil || n == len(p) {
 			return n, err
 		}
@@ -161,6 +176,9 @@ func (c *conn) Write(p []byte) (int, error) {
 // ReadFrom implements io.ReaderFrom: net/http hands a request's body to it. A Body is
 // encrypted straight from the caller's bytes, anything else goes through a buffer.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) { return sendFrom(c, r) }
+
+// abort ends the connection without a word.
+func (c *conn) abort() { c.raw.Close() }
 
 // Close implements net.Conn. A writer that hangs is cut off rather than waited for.
 func (c *conn) Close() error {

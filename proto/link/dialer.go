@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/decant-dev/decant/proto/id"
-	"github.com/decant-dev/decant/proto/wire"
 )
 
 // BaseURL begins the URL of every request to a Dialer. The host in it is a constant:
@@ -93,16 +92,7 @@ func NewDialer(cfg DialConfig) (*Dialer, error) {
 	or(&cfg.Stall, 30*time.Second)
 	d := &Dialer{cfg: cfg, conns: make(map[*conn]struct{})}
 	d.ident = sync.OnceValues(func() (*identity, error) { return newIdentity(cfg.Device) })
-	d.http = &http.Transport{
-		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return d.dial(ctx) },
-		MaxConnsPerHost:        cfg.Conns,
-		MaxIdleConnsPerHost:    cfg.Conns,
-		IdleConnTimeout:        wire.IdleLimit * 3 / 4, // before the server does
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: 8 << 10,
-		WriteBufferSize:        16 << 10,
-		ReadBufferSize:         16 << 10,
-	}
+	d.http = newTransport(cfg.Conns, d.dial)
 	return d, nil
 }
 
@@ -174,17 +164,10 @@ func (d *Dialer) dialFast(ctx context.Context) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
-	raw, err := new(net.Dialer).DialContext(ctx, "tcp", d.cfg.Server.HostPort())
+	c, err := ident.dial(ctx, new(net.Dialer), d.cfg.Server.HostPort(), d.cfg.Server.Peer, pace{stall: d.cfg.Stall})
 	if err != nil {
 		return nil, err
 	}
-	b := &batch{Conn: raw, pace: pace{stall: d.cfg.Stall}}
-	t, peer, err := ident.handshake(ctx, b, d.cfg.Server.Peer)
-	if err != nil {
-		raw.Close()
-		return nil, fmt.Errorf("tls: %w", err)
-	}
-	c := &conn{Conn: t, raw: b, peer: peer}
 	c.onClose = func() {
 		d.mu.Lock()
 		delete(d.conns, c)
@@ -197,7 +180,7 @@ func (d *Dialer) dialFast(ctx context.Context) (net.Conn, error) {
 	}
 	d.mu.Unlock()
 	if closed {
-		raw.Close()
+		c.raw.Close()
 		return nil, ErrClosed
 	}
 	d.last.Store(uint32(Fast))
@@ -237,7 +220,7 @@ func (d *Dialer) startHost() (*host, error) {
 	if d.host == nil {
 		lim := DefaultLimits()
 		lim.Stall, lim.Setup = d.cfg.Stall, d.cfg.Timeout
-		if d.host, err = newHost(ident, lim, deviceLimits()); err != nil {
+		if d.host, err = newHost(hostConfig{ident: ident, lim: lim, resources: deviceLimits()}); err != nil {
 			return nil, err
 		}
 	}

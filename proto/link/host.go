@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,8 +16,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
@@ -39,66 +42,90 @@ import (
 
 // host is one end of the libp2p carrier.
 type host struct {
+	hostConfig
 	swarm *swarm.Swarm
 	quic  *quicreuse.ConnManager
 	rm    network.ResourceManager
 	mux   *multistream.MultistreamMuxer[protocol.ID]
-	lim   Limits
+	relay *relayServer // nil: the host is no relay
 
 	stop  chan struct{} // ends the sweeper; nil without one
 	swept chan struct{} // closed when it has ended
 }
 
-// newHost assembles a swarm that neither listens nor dials yet.
-func newHost(ident *identity, lim Limits, limits rcmgr.ConcreteLimitConfig) (_ *host, err error) {
-	h := &host{lim: lim, mux: multistream.NewMultistreamMuxer[protocol.ID]()}
-	h.mux.AddHandler(wire.ProtocolID, nil)
+// hostConfig says what a host may do.
+type hostConfig struct {
+	ident     *identity
+	lim       Limits
+	resources rcmgr.ConcreteLimitConfig
+	gate      gater
+	punch     bool               // dial from the listening ports, as hole punching needs
+	keep      func(id.Peer) bool // whose connections outlive idleness; nil: nobody's
+}
+
+// newHost assembles a swarm that neither listens nor dials yet and knows no protocol.
+func newHost(cfg hostConfig) (_ *host, err error) {
+	h := &host{hostConfig: cfg, mux: multistream.NewMultistreamMuxer[protocol.ID]()}
 	defer func() {
 		if err != nil {
 			h.close()
 		}
 	}()
-	if h.rm, err = resources(lim, limits); err != nil {
+	if h.rm, err = resources(h.lim, h.resources); err != nil {
 		return nil, err
 	}
-	self := peerID(ident.self)
+	self := peerID(h.ident.self)
 	store, err := pstoremem.NewPeerstore()
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(store.AddPrivKey(self, ident.priv), store.AddPubKey(self, ident.priv.GetPublic())); err != nil {
+	if err := errors.Join(store.AddPrivKey(self, h.ident.priv), store.AddPubKey(self, h.ident.priv.GetPublic())); err != nil {
 		return nil, err
 	}
-	// One known server is dialled, with our own back-off: no black hole statistics.
-	h.swarm, err = swarm.NewSwarm(self, store, eventbus.NewBus(), swarm.WithResourceManager(h.rm), swarm.WithConnectionGater(gater{}),
-		swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))
+	// Few and known peers are dialled, with our own back-off: no black hole statistics.
+	h.swarm, err = swarm.NewSwarm(self, store, eventbus.NewBus(), swarm.WithResourceManager(h.rm), swarm.WithConnectionGater(h.gate),
+		swarm.WithDialTimeout(h.lim.Setup), swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))
 	if err != nil {
 		return nil, err
 	}
-	return h, errors.Join(h.addTCP(ident), h.addQUIC(ident))
+	h.swarm.SetStreamHandler(h.welcome)
+	return h, errors.Join(h.addTCP(), h.addQUIC())
 }
 
-func (h *host) addTCP(ident *identity) error {
+// handle makes f take the streams of protocol p that others open. f runs in a goroutine of the stream's.
+func (h *host) handle(p protocol.ID, f func(network.Stream)) {
+	h.mux.AddHandler(p, func(_ protocol.ID, s io.ReadWriteCloser) error {
+		f(s.(network.Stream))
+		return nil
+	})
+}
+
+// upgrader secures and multiplexes what is a plain byte stream: TCP, and circuits.
+func (h *host) upgrader() (transport.Upgrader, error) {
 	mux := *yamux.DefaultTransport
 	mux.MaxStreamWindowSize = 4 << 20 // bytes that a stream may have in flight
 	mux.MaxIncomingStreams = uint32(h.lim.PerPeer)
-	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: &mux}}
-	security, err := libp2ptls.New(libp2ptls.ID, ident.priv, muxers)
+	return upgrader.New([]sec.SecureTransport{security{h.ident}}, []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: &mux}},
+		nil, h.rm, h.gate, upgrader.WithAcceptTimeout(h.lim.Setup))
+}
+
+func (h *host) addTCP() error {
+	up, err := h.upgrader()
 	if err != nil {
 		return err
 	}
-	up, err := upgrader.New([]sec.SecureTransport{security}, muxers, nil, h.rm, gater{}, upgrader.WithAcceptTimeout(h.lim.Setup))
-	if err != nil {
-		return err
+	opts := []tcp.Option{tcp.WithConnectionTimeout(h.lim.Setup)}
+	if !h.punch {
+		opts = append(opts, tcp.DisableReuseport())
 	}
-	t, err := tcp.NewTCPTransport(up, h.rm, nil, tcp.DisableReuseport(), tcp.WithConnectionTimeout(h.lim.Setup))
+	t, err := tcp.NewTCPTransport(up, h.rm, nil, opts...)
 	if err != nil {
 		return err
 	}
 	return h.swarm.AddTransport(t)
 }
 
-func (h *host) addQUIC(ident *identity) error {
+func (h *host) addQUIC() error {
 	var reset quic.StatelessResetKey
 	var token quic.TokenGeneratorKey
 	rand.Read(reset[:])
@@ -108,7 +135,7 @@ func (h *host) addQUIC(ident *identity) error {
 	if err != nil {
 		return err
 	}
-	t, err := libp2pquic.NewTransport(ident.priv, h.quic, nil, gater{}, h.rm,
+	t, err := libp2pquic.NewTransport(h.ident.priv, h.quic, nil, h.gate, h.rm,
 		libp2pquic.WithTLSIdentityOption(libp2ptls.WithCertTemplate(certTemplate())))
 	if err != nil {
 		return err
@@ -133,17 +160,21 @@ func resources(lim Limits, limits rcmgr.ConcreteLimitConfig) (network.ResourceMa
 		}}))
 }
 
-// serverLimits are libp2p's resource limits on a server, listenerMemory bytes in all.
-func serverLimits(lim Limits) rcmgr.ConcreteLimitConfig {
+// serverLimits are libp2p's resource limits on a server, listenerMemory bytes in all. Only a relay opens streams itself.
+func serverLimits(lim Limits, relay bool) rcmgr.ConcreteLimitConfig {
 	const listenerMemory = 512 << 20
+	out, outPeer := rcmgr.BlockAllLimit, rcmgr.BlockAllLimit
+	if relay {
+		out, outPeer = rcmgr.LimitVal(lim.Conns), maxCircuits
+	}
 	all := rcmgr.ResourceLimits{
 		Conns: rcmgr.LimitVal(lim.Conns), ConnsInbound: rcmgr.LimitVal(lim.Conns), ConnsOutbound: rcmgr.BlockAllLimit,
-		Streams: rcmgr.LimitVal(lim.Conns), StreamsInbound: rcmgr.LimitVal(lim.Conns), StreamsOutbound: rcmgr.BlockAllLimit,
+		Streams: rcmgr.LimitVal(2 * lim.Conns), StreamsInbound: rcmgr.LimitVal(lim.Conns), StreamsOutbound: out,
 		FD: rcmgr.LimitVal(lim.Conns), Memory: listenerMemory,
 	}
 	return hostLimits(all, rcmgr.ResourceLimits{
 		Conns: 8, ConnsInbound: 8, ConnsOutbound: rcmgr.BlockAllLimit,
-		Streams: rcmgr.LimitVal(lim.PerPeer), StreamsInbound: rcmgr.LimitVal(lim.PerPeer), StreamsOutbound: rcmgr.BlockAllLimit,
+		Streams: rcmgr.LimitVal(lim.PerPeer + maxCircuits), StreamsInbound: rcmgr.LimitVal(lim.PerPeer), StreamsOutbound: outPeer,
 		FD: 8, Memory: 64 << 20,
 	})
 }
@@ -171,31 +202,24 @@ func hostLimits(all, perPeer rcmgr.ResourceLimits) rcmgr.ConcreteLimitConfig {
 	}.Build(rcmgr.InfiniteLimits)
 }
 
-// listenHost starts the server's end beside the fast lane's address.
-func listenHost(ident *identity, lim Limits, fast *net.TCPAddr, q *queue) (*host, error) {
+// listen opens the libp2p addresses beside the fast lane's.
+func (h *host) listen(fast *net.TCPAddr) error {
 	if fast.Port == 65535 {
-		return nil, errors.New("listen port 65535 leaves no port for libp2p")
+		return errors.New("listen port 65535 leaves no port for libp2p")
 	}
-	h, err := newHost(ident, lim, serverLimits(lim))
-	if err != nil {
-		return nil, err
-	}
-	h.swarm.SetStreamHandler(func(s network.Stream) { h.welcome(s, q) })
 	ip := fast.AddrPort().Addr().Unmap()
 	ips := []netip.Addr{ip}
 	if ip == netip.IPv6Unspecified() {
 		ips = append(ips, netip.IPv4Unspecified())
 	}
 	for i, a := range ips {
-		err := h.swarm.Listen(hostAddrs(a, uint16(fast.Port))...)
-		if err != nil && i == 0 { // one family is enough
-			h.close()
-			return nil, fmt.Errorf("libp2p: %w", err)
+		if err := h.swarm.Listen(hostAddrs(a, uint16(fast.Port))...); err != nil && i == 0 { // one family is enough
+			return fmt.Errorf("libp2p: %w", err)
 		}
 	}
 	h.stop, h.swept = make(chan struct{}), make(chan struct{})
 	go h.sweep()
-	return h, nil
+	return nil
 }
 
 // sweep closes connections on which no stream was open at two looks in a row, Idle/2
@@ -214,7 +238,7 @@ func (h *host) sweep() {
 		now := map[network.Conn]bool{}
 		for _, c := range h.swarm.Conns() {
 			switch {
-			case len(c.GetStreams()) > 0:
+			case len(c.GetStreams()) > 0 || h.kept(c):
 			case idle[c]:
 				c.Close()
 			default:
@@ -225,35 +249,35 @@ func (h *host) sweep() {
 	}
 }
 
-// hostAddrs are the libp2p addresses of a server whose fast lane is at ip, port.
-func hostAddrs(ip netip.Addr, port uint16) []ma.Multiaddr {
-	family := "/ip4/"
-	if ip = ip.Unmap(); ip.Is6() {
-		family = "/ip6/"
-	}
-	base := family + ip.WithZone("").String()
-	udp, err1 := ma.NewMultiaddr(base + "/udp/" + strconv.Itoa(int(port)) + "/quic-v1")
-	tcp, err2 := ma.NewMultiaddr(base + "/tcp/" + strconv.Itoa(int(port)+1))
-	if err1 != nil || err2 != nil {
-		panic("link: address of an IP and a port does not parse")
-	}
-	return []ma.Multiaddr{udp, tcp}
+// kept reports whether c outlives idleness.
+func (h *host) kept(c network.Conn) bool {
+	p, err := id.PeerFromBytes([]byte(c.RemotePeer()))
+	return err == nil && h.keep != nil && h.keep(p)
 }
 
-// welcome negotiates the protocol of an incoming stream and hands it to the HTTP server.
-func (h *host) welcome(s network.Stream, q *queue) {
+// welcome negotiates the protocol of an incoming stream and hands it to the protocol's handler.
+func (h *host) welcome(s network.Stream) {
 	s.SetDeadline(time.Now().Add(h.lim.Setup))
-	p, err := id.PeerFromBytes([]byte(s.Conn().RemotePeer()))
+	proto, handle, err := h.mux.Negotiate(s)
 	if err == nil {
-		var proto protocol.ID
-		if proto, _, err = h.mux.Negotiate(s); err == nil {
-			err = s.SetProtocol(proto)
-		}
+		err = s.SetProtocol(proto)
 	}
 	s.SetDeadline(time.Time{})
-	if err != nil || !q.put(newStream(s, p, h.lim.Stall)) {
+	if err != nil {
 		s.Reset()
+		return
 	}
+	handle(proto, s)
+}
+
+// serveHTTP takes streams as HTTP connections of peers that allow accepts.
+func (h *host) serveHTTP(q *queue, allow guard) {
+	h.handle(wire.ProtocolID, func(s network.Stream) {
+		p, err := id.PeerFromBytes([]byte(s.Conn().RemotePeer()))
+		if err != nil || !allow.admits(p) || !q.put(newStream(s, p, pace{stall: h.lim.Stall})) {
+			s.Reset()
+		}
+	})
 }
 
 // dial opens a stream to the server at one of ips, QUIC first.
@@ -273,28 +297,96 @@ func (h *host) dial(ctx context.Context, server id.Peer, ips []netip.Addr, port 
 	return c, err
 }
 
-// open opens a stream on the connection to the server, dialling if there is none.
+// know replaces what is known of where peer is.
+func (h *host) know(peer id.Peer, hints []hint) {
+	pid, store := peerID(peer), h.swarm.Peerstore()
+	store.ClearAddrs(pid)
+	for _, t := range hints {
+		store.AddAddrs(pid, t.host, peerstore.PermanentAddrTTL)
+	}
+}
+
+// direct returns the connections to peer that go through no relay, newest first.
+func (h *host) direct(peer id.Peer) []network.Conn { return h.conns(peer, false) }
+
+// relayed returns the circuits to peer, newest first.
+func (h *host) relayed(peer id.Peer) []network.Conn { return h.conns(peer, true) }
+
+func (h *host) conns(peer id.Peer, circuits bool) (out []network.Conn) {
+	for _, c := range slices.Backward(h.swarm.ConnsToPeer(peerID(peer))) {
+		if !c.IsClosed() && relayed(c.RemoteMultiaddr()) == circuits {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// hangUp closes circuits to peer on which nothing is open.
+func (h *host) hangUp(peer id.Peer) {
+	for _, c := range h.relayed(peer) {
+		if len(c.GetStreams()) == 0 {
+			c.Close()
+		}
+	}
+}
+
+// dialThrough returns a connection to peer, through a relay unless a direct one comes about sooner.
+func (h *host) dialThrough(ctx context.Context, peer id.Peer, relay ma.Multiaddr) (network.Conn, error) {
+	pid := peerID(peer)
+	h.swarm.Peerstore().AddAddr(pid, relay, peerstore.TempAddrTTL)
+	h.swarm.Backoff().Clear(pid)
+	c, err := h.swarm.DialPeer(ctx, pid)
+	if err != nil {
+		return nil, wrongServer(swarmError(err), peer)
+	}
+	return c, nil
+}
+
+// connected reports whether there is a connection to peer that goes through no relay.
+func (h *host) connected(peer id.Peer) bool { return len(h.direct(peer)) > 0 }
+
+// dialDirect returns a connection to peer that goes through no relay: one that is there, or a new one.
+func (h *host) dialDirect(ctx context.Context, peer id.Peer) (network.Conn, error) {
+	c, err := h.swarm.DialPeer(network.WithForceDirectDial(ctx, "direct"), peerID(peer))
+	if err != nil {
+		return nil, wrongServer(swarmError(err), peer)
+	}
+	return c, nil
+}
+
+// open opens an HTTP stream on the connection to the server, dialling if there is none.
 func (h *host) open(ctx context.Context, server id.Peer) (net.Conn, error) {
 	s, err := h.swarm.NewStream(ctx, peerID(server))
 	if err != nil {
 		return nil, wrongServer(swarmError(err), server)
 	}
+	if err := h.speak(ctx, s, wire.ProtocolID); err != nil {
+		return nil, err
+	}
+	return newStream(s, server, pace{stall: h.lim.Stall}), nil
+}
+
+// speak negotiates the protocol of an outgoing stream, and resets the stream if it can't.
+func (h *host) speak(ctx context.Context, s network.Stream, p protocol.ID) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(h.lim.Setup)
 	}
 	s.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { s.Reset() })
-	err = multistream.SelectProtoOrFail(protocol.ID(wire.ProtocolID), io.ReadWriteCloser(s))
+	err := multistream.SelectProtoOrFail(p, io.ReadWriteCloser(s))
 	if !stop() {
 		err = context.Cause(ctx)
 	}
+	if err == nil {
+		err = s.SetProtocol(p)
+	}
 	if err != nil {
 		s.Reset()
-		return nil, fmt.Errorf("libp2p stream: %w", err)
+		return fmt.Errorf("libp2p stream: %w", err)
 	}
 	s.SetDeadline(time.Time{})
-	return newStream(s, server, h.lim.Stall), nil
+	return nil
 }
 
 // swarmError opens libp2p's dial error, which hides the reasons per address from errors.As.
@@ -317,6 +409,9 @@ func (h *host) close() {
 		close(h.stop)
 		<-h.swept
 	}
+	if h.relay != nil {
+		h.relay.inner.Close()
+	}
 	if h.swarm != nil {
 		h.swarm.Close()
 		h.swarm.Peerstore().Close()
@@ -337,8 +432,8 @@ type stream struct {
 	local, remote net.Addr
 }
 
-func newStream(s network.Stream, p id.Peer, stall time.Duration) *stream {
-	return &stream{Stream: s, peer: p, pace: pace{stall: stall},
+func newStream(s network.Stream, p id.Peer, w pace) *stream {
+	return &stream{Stream: s, peer: p, pace: w,
 		local: netAddr(s.Conn().LocalMultiaddr()), remote: netAddr(s.Conn().RemoteMultiaddr())}
 }
 
@@ -366,32 +461,58 @@ func (s *stream) LocalAddr() net.Addr { return s.local }
 // RemoteAddr implements net.Conn.
 func (s *stream) RemoteAddr() net.Addr { return s.remote }
 
+// Read implements net.Conn.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	s.pace.count(n)
+	return n, err
+}
+
 // Write implements net.Conn.
 func (s *stream) Write(p []byte) (int, error) { return s.pace.write(writer{s}, p) }
 
 // ReadFrom implements io.ReaderFrom.
 func (s *stream) ReadFrom(r io.Reader) (int64, error) { return sendFrom(s, r) }
 
+// abort ends the stream without a word.
+func (s *stream) abort() { s.Reset() }
+
 // writer is a stream without its pace.
 type writer struct{ *stream }
 
 func (w writer) Write(p []byte) (int, error) { return w.Stream.Write(p) }
 
-// gater refuses every identity that is not an Ed25519 key. The other checks are the
-// resource manager's.
-type gater struct{}
+// gater refuses every identity that is not an Ed25519 key, every address that the host may not dial, and every peer that
+// it may not be dialled by. The other checks are the resource manager's.
+type gater struct {
+	allow guard                                // whose connections are taken
+	dials func(p id.Peer, a ma.Multiaddr) bool // nil: any address
+}
 
 var _ connmgr.ConnectionGater = gater{}
 
-func ed25519Peer(p peer.ID) bool {
+// InterceptPeerDial implements connmgr.ConnectionGater.
+func (gater) InterceptPeerDial(p peer.ID) bool {
 	_, err := id.PeerFromBytes([]byte(p))
 	return err == nil
 }
 
-func (gater) InterceptPeerDial(p peer.ID) bool             { return ed25519Peer(p) }
-func (gater) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
-func (gater) InterceptAccept(network.ConnMultiaddrs) bool  { return true }
-func (gater) InterceptSecured(_ network.Direction, p peer.ID, _ network.ConnMultiaddrs) bool {
-	return ed25519Peer(p)
+// InterceptAddrDial implements connmgr.ConnectionGater.
+func (g gater) InterceptAddrDial(p peer.ID, a ma.Multiaddr) bool {
+	to, err := id.PeerFromBytes([]byte(p))
+	return err == nil && (g.dials == nil || g.dials(to, a))
 }
-func (gater) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
+
+// InterceptAccept implements connmgr.ConnectionGater.
+func (gater) InterceptAccept(network.ConnMultiaddrs) bool { return true }
+
+// InterceptSecured implements connmgr.ConnectionGater.
+func (g gater) InterceptSecured(d network.Direction, p peer.ID, _ network.ConnMultiaddrs) bool {
+	from, err := id.PeerFromBytes([]byte(p))
+	return err == nil && (d == network.DirOutbound || g.allow.admits(from))
+}
+
+// InterceptUpgraded implements connmgr.ConnectionGater.
+func (gater) InterceptUpgraded(c network.Conn) (bool, control.DisconnectReason) {
+	return groupOK(c) == nil, 0
+}

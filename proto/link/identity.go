@@ -126,6 +126,21 @@ func (i *identity) handshake(ctx context.Context, raw *batch, want id.Peer) (*tl
 	return c, got, err
 }
 
+// dial opens a fast-lane connection to want at addr.
+func (i *identity) dial(ctx context.Context, nd *net.Dialer, addr string, want id.Peer, w pace) (*conn, error) {
+	raw, err := nd.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	b := &batch{Conn: raw, pace: w}
+	t, peer, err := i.handshake(ctx, b, want)
+	if err != nil {
+		raw.Close()
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return &conn{Conn: t, raw: b, peer: peer}, nil
+}
+
 // wrongServer turns libp2p's mismatch into ours and leaves any other error alone.
 func wrongServer(err error, want id.Peer) error {
 	var m sec.ErrPeerIDMismatch

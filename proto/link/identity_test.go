@@ -305,7 +305,7 @@ func TestL1NothingRevealed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := newHost(ident, DefaultLimits(), deviceLimits())
+	h, err := newHost(hostConfig{ident: ident, lim: DefaultLimits(), resources: deviceLimits()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,6 +53,11 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+// guard decides whose connections and requests are taken, and may change its mind. nil admits everybody.
+type guard func(id.Peer) bool
+
+func (g guard) admits(p id.Peer) bool { return g == nil || g(p) }
+
 func or[T comparable](v *T, d T) {
 	var zero T
 	if *v == zero {
@@ -115,6 +120,13 @@ func (c *counter) addPeer(p id.Peer) bool {
 	}
 	c.peers[p]++
 	return true
+}
+
+// has reports whether p has connections.
+func (c *counter) has(p id.Peer) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peers[p] > 0
 }
 
 func (c *counter) removePeer(p id.Peer) {

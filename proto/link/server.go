@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/wire"
 )
 
 // Config configures a Server. Device and Handler are required.
@@ -29,6 +31,9 @@ type Config struct {
 
 	Limits Limits
 
+	// Relay makes the server a relay between devices. Nil, or FastOnly: it is none.
+	Relay *RelayConfig
+
 	// Logger receives refusals at level debug and panics of the handler at error. Nil is silence.
 	Logger *slog.Logger
 }
@@ -39,11 +44,15 @@ type Server struct {
 	lim     Limits
 	log     *slog.Logger
 	ident   *identity
+	allow   guard // whom to serve
 	ln      net.Listener
 	host    *host // nil when FastOnly
 	queue   *queue
 	http    *http.Server
 	counter *counter
+
+	mu   sync.Mutex // guards live
+	live map[*conn]struct{}
 
 	ctx    context.Context // of handshakes and requests; cancelled by Close
 	cancel context.CancelFunc
@@ -70,13 +79,34 @@ func Listen(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.open(); err != nil {
+	if err := s.open(s.newHost); err != nil {
 		s.cancel()
 		return nil, err
 	}
 	s.wg.Go(func() { s.http.Serve(s.queue) })
 	s.wg.Go(s.accept)
 	return s, nil
+}
+
+// newHost makes the server's end of libp2p; nil if it has none.
+func (s *Server) newHost() (*host, error) {
+	if s.cfg.FastOnly {
+		return nil, nil
+	}
+	cfg := hostConfig{ident: s.ident, lim: s.lim, resources: serverLimits(s.lim, s.cfg.Relay != nil)}
+	if s.cfg.Relay == nil {
+		return newHost(cfg)
+	}
+	cfg.keep = s.cfg.Relay.Reserve
+	h, err := newHost(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if h.relay, err = startRelay(h, *s.cfg.Relay); err != nil {
+		h.close()
+		return nil, err
+	}
+	return h, nil
 }
 
 // newServer makes a Server without an address.
@@ -89,7 +119,8 @@ func newServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	lim := cfg.Limits.withDefaults()
-	s := &Server{cfg: cfg, lim: lim, log: cfg.Logger, ident: ident, counter: newCounter(lim), queue: newQueue()}
+	s := &Server{cfg: cfg, lim: lim, log: cfg.Logger, ident: ident, counter: newCounter(lim), queue: newQueue(),
+		live: make(map[*conn]struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -108,9 +139,9 @@ func newServer(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// open takes the ports. With port 0 the three belong together, so it tries anew when
-// one of the other two is taken.
-func (s *Server) open() error {
+// open takes the ports, which with port 0 belong together, so it tries anew when one of the other two is taken. newHost
+// makes the libp2p end, or none.
+func (s *Server) open(newHost func() (*host, error)) error {
 	addr := s.cfg.Listen
 	if addr == "" {
 		addr = fmt.Sprintf(":%d", id.DefaultPort)
@@ -123,13 +154,18 @@ func (s *Server) open() error {
 		if s.ln, err = net.Listen("tcp", addr); err != nil {
 			return err
 		}
-		if s.cfg.FastOnly {
+		if s.host, err = newHost(); err != nil {
+			s.ln.Close()
+			return err
+		}
+		if s.host == nil {
 			return nil
 		}
-		s.host, err = listenHost(s.ident, s.lim, s.ln.Addr().(*net.TCPAddr), s.queue)
-		if err == nil {
+		s.host.serveHTTP(s.queue, s.allow)
+		if err = s.host.listen(s.ln.Addr().(*net.TCPAddr)); err == nil {
 			return nil
 		}
+		s.host.close()
 		s.ln.Close()
 		if port != "0" || try == 20 {
 			return err
@@ -217,7 +253,11 @@ func (s *Server) welcome(raw net.Conn, a netip.Addr) {
 	defer cancel()
 	b := &batch{Conn: raw, pace: pace{stall: s.lim.Stall}}
 	t, peer, err := s.ident.handshake(ctx, b, id.Peer{})
-	if err == nil && !s.counter.addPeer(peer) {
+	switch {
+	case err != nil:
+	case !s.allow.admits(peer):
+		err = errors.New("not a peer to serve")
+	case !s.counter.addPeer(peer):
 		err = errors.New("too many connections of one peer")
 	}
 	if err != nil {
@@ -226,18 +266,50 @@ func (s *Server) welcome(raw net.Conn, a netip.Addr) {
 		s.counter.remove(a)
 		return
 	}
-	c := &conn{Conn: t, raw: b, peer: peer, onClose: func() {
+	c := &conn{Conn: t, raw: b, peer: peer}
+	c.onClose = func() {
 		s.counter.remove(a)
 		s.counter.removePeer(peer)
-	}}
+		s.mu.Lock()
+		delete(s.live, c)
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	s.live[c] = struct{}{}
+	s.mu.Unlock()
 	if !s.queue.put(c) {
 		c.Close()
+	}
+}
+
+// recheck ends connections of peers that are no longer to be served.
+func (s *Server) recheck() {
+	s.abort(func(c *conn) bool { return !s.allow.admits(c.peer) })
+}
+
+// abort ends the fast lane's connections that which picks.
+func (s *Server) abort(which func(*conn) bool) {
+	s.mu.Lock()
+	var gone []*conn
+	for c := range s.live {
+		if which(c) {
+			gone = append(gone, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range gone {
+		c.abort()
 	}
 }
 
 // serve watches a request's body and leaves the rest to the handler. The handler may
 // read the body from one goroutine at a time and not after it has returned.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if p, ok := PeerFrom(r.Context()); !ok || !s.allow.admits(p) {
+		w.Header().Set(wire.StatusHeader, strconv.Itoa(int(wire.Forbidden)))
+		w.WriteHeader(wire.Forbidden.HTTP())
+		return
+	}
 	if r.Body == nil || r.Body == http.NoBody {
 		s.cfg.Handler.ServeHTTP(w, r)
 		return

@@ -1,0 +1,279 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
+	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/decant-dev/decant/proto/id"
+)
+
+// A relayed endpoint keeps one libp2p connection to the relay, over which it learns the address that it is seen at, and
+// waits for circuits if it serves others. A device that came through a circuit is met halfway (DCUtR): both send to each
+// other's seen address at the same moment, from the ports that they listen on, so that both NATs see an answer. Addresses
+// for that come from the relay's and the peer's mouth and pass the endpoint's policy like any.
+
+const (
+	relayCheck  = 30 * time.Second // between questions to the relay
+	relayFirst  = time.Second      // until the next try after the relay refused or was not there; then twice as long
+	relayMost   = 30 * time.Second // but no longer
+	reserveLeft = 10 * time.Minute // a reservation is renewed this long before it ends
+	punchWithin = 5 * time.Second
+	punchFirst  = 10 * time.Second // until hole punching is tried again; then twice as long
+	punchMost   = 2 * time.Minute  // but no longer
+)
+
+// relaying is what an endpoint does with its relay.
+type relaying struct {
+	e       *Endpoint
+	relay   id.Server
+	through ma.Multiaddr // the address of any device behind the relay
+	node    node
+	wake    chan struct{}
+
+	mu       sync.Mutex // guards the rest
+	seen     []ma.Multiaddr
+	reserved time.Time // until then; zero: not
+	punch    *holepunch.Service
+}
+
+// startRelaying adds circuits to the endpoint's host and begins to keep the connection up.
+func (e *Endpoint) startRelaying() error {
+	through, err := ma.NewMultiaddr("/p2p/" + e.cfg.Relay.Peer.String() + "/p2p-circuit")
+	if err != nil {
+		return err
+	}
+	up, err := e.host.upgrader()
+	if err != nil {
+		return err
+	}
+	r := &relaying{e: e, relay: e.cfg.Relay, through: through, node: newNode(e.host), wake: make(chan struct{}, 1)}
+	if err := client.AddTransport(r.node, up); err != nil {
+		return err
+	}
+	e.relaying = r
+	e.wg.Go(r.run)
+	return nil
+}
+
+// run keeps the connection to the relay up until the endpoint closes.
+func (r *relaying) run() {
+	defer r.stopPunching()
+	pause := relayFirst
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-r.e.ctx.Done():
+			return
+		case <-r.wake:
+			pause = relayFirst
+		case <-timer.C:
+		}
+		if err := r.visit(); err != nil {
+			r.e.server.log.Debug("relay", "err", err)
+			timer.Reset(pause/2 + rand.N(pause))
+			pause = min(2*pause, relayMost)
+			continue
+		}
+		pause = relayFirst
+		timer.Reset(relayCheck)
+	}
+}
+
+// visit asks the relay where this device is seen, and for a reservation if this device serves others.
+func (r *relaying) visit() error {
+	ctx, cancel := context.WithTimeout(r.e.ctx, 10*time.Second)
+	defer cancel()
+	pid := peerID(r.relay.Peer)
+	if !r.e.host.connected(r.relay.Peer) {
+		ips, err := resolve(ctx, r.relay.Host)
+		if err != nil {
+			return err
+		}
+		var hints []hint
+		for _, ip := range ips {
+			hints = append(hints, hint{host: hostAddrs(ip, r.relay.Port)})
+		}
+		r.e.host.know(r.relay.Peer, hints)
+		r.mu.Lock()
+		r.reserved = time.Time{}
+		r.mu.Unlock()
+	}
+	c, err := r.e.host.dialDirect(ctx, r.relay.Peer)
+	if err != nil {
+		return err
+	}
+	if err := r.look(ctx, c); err != nil {
+		if timedOut(err) {
+			c.Close() // it looks open, and is not
+		}
+		return err
+	}
+	if r.e.cfg.Handler == nil || time.Until(r.expiry()) > reserveLeft {
+		return nil
+	}
+	res, err := client.Reserve(ctx, r.node, peer.AddrInfo{ID: pid})
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.reserved = res.Expiration
+	r.mu.Unlock()
+	return nil
+}
+
+func (r *relaying) expiry() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reserved
+}
+
+// look asks on c for the address that this device is seen at.
+func (r *relaying) look(ctx context.Context, c network.Conn) error {
+	s, err := c.NewStream(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.e.host.speak(ctx, s, seenProtocol); err != nil {
+		return err
+	}
+	defer s.Reset()
+	deadline, _ := ctx.Deadline()
+	s.SetDeadline(deadline)
+	b, err := io.ReadAll(io.LimitReader(s, MaxAddrLen+1))
+	if err != nil {
+		return err
+	}
+	h, err := parseHint(string(b))
+	if err != nil || h.at.IsValid() {
+		return errors.New("the relay does not say where it sees this device")
+	}
+	if r.e.policy.allows(h.addr()) {
+		r.learn(h.host[0])
+	}
+	return nil
+}
+
+// learn takes the address that this device is seen at over one transport. The relay sees only the one that it is spoken to
+// over; what it saw over the other before stays, until the address itself is another.
+func (r *relaying) learn(m ma.Multiaddr) {
+	same := func(o ma.Multiaddr) bool { return len(o) == len(m) || multiIP(o) != multiIP(m) }
+	r.mu.Lock()
+	known := slices.ContainsFunc(r.seen, m.Equal)
+	if !known {
+		r.seen = append(slices.DeleteFunc(r.seen, same), m)
+	}
+	first := r.punch == nil
+	r.mu.Unlock()
+	if first {
+		r.startPunching()
+	}
+	if !known {
+		poke(r.e.changed)
+	}
+}
+
+// addrs are the addresses that this device is seen at and that are not its own.
+func (r *relaying) addrs(own []netip.Addr) (out []ma.Multiaddr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.seen {
+		if !slices.Contains(own, multiIP(m)) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// punchAddrs are the addresses that a peer is told for hole punching.
+func (r *relaying) punchAddrs() []ma.Multiaddr {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.seen)
+}
+
+// startPunching answers to hole punching, and begins it with whoever comes through a circuit.
+func (r *relaying) startPunching() {
+	s, err := holepunch.NewService(r.node, noIdentify{}, r.punchAddrs, holepunch.DirectDialTimeout(punchWithin), holepunch.WithAddrFilter(r))
+	if err != nil {
+		r.e.server.log.Debug("hole punching", "err", err)
+		return
+	}
+	r.mu.Lock()
+	r.punch = s
+	r.mu.Unlock()
+}
+
+func (r *relaying) stopPunching() {
+	r.mu.Lock()
+	s := r.punch
+	r.mu.Unlock()
+	if s != nil {
+		s.Close()
+	}
+}
+
+// FilterLocal implements holepunch.AddrFilter.
+func (r *relaying) FilterLocal(_ peer.ID, addrs []ma.Multiaddr) []ma.Multiaddr { return addrs }
+
+// FilterRemote implements holepunch.AddrFilter: the peer names addresses, and this device's policy holds.
+func (r *relaying) FilterRemote(_ peer.ID, addrs []ma.Multiaddr) (out []ma.Multiaddr) {
+	for _, m := range addrs[:min(len(addrs), MaxAddrs)] {
+		if plain(m) && r.e.policy.allows(multiIP(m)) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// meet tries again to punch a hole to a peer that came through the circuit c, ever more seldom, while c is open and there is
+// nothing better. libp2p itself tries thrice, when c comes.
+func (r *relaying) meet(p id.Peer, c network.Conn) {
+	pause := punchFirst
+	for {
+		select {
+		case <-r.e.ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, punchMost)
+		if c.IsClosed() {
+			return
+		}
+		r.mu.Lock()
+		s := r.punch
+		r.mu.Unlock()
+		if s != nil && !r.e.host.connected(p) {
+			s.DirectConnect(peerID(p)) // which tells by the connection that there is then
+		}
+	}
+}
+
+// noIdentify stands for libp2p's identify, which hole punching wants to wait for: addresses come with its own messages.
+type noIdentify struct{}
+
+var nothingToAwait = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// IdentifyConn implements identify.IDService.
+func (noIdentify) IdentifyConn(network.Conn) {}
+
+// IdentifyWait implements identify.IDService.
+func (noIdentify) IdentifyWait(network.Conn) <-chan struct{} { return nothingToAwait }
+
+// Start implements identify.IDService.
+func (noIdentify) Start() {}
+
+// Close implements io.Closer.
+func (noIdentify) Close() error { return nil }

@@ -1,0 +1,67 @@
+package link
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// lookInterval is how often this device's addresses are looked at. Not every system tells of a change, and looking costs
+// tens of microseconds.
+const lookInterval = 2 * time.Second
+
+// localAddrs returns this device's addresses, sorted, zones included.
+//
+// Android refuses the list of interfaces to apps. There the addresses that the routing table would send from are
+// returned; that is what another device can use. (The known work-around reaches into package net and needs a linker flag.)
+func localAddrs() []netip.Addr {
+	var out []netip.Addr
+	nets, err := net.InterfaceAddrs()
+	if err != nil {
+		out = routedAddrs()
+	}
+	for _, n := range nets {
+		if ipn, ok := n.(*net.IPNet); ok {
+			if a, ok := netip.AddrFromSlice(ipn.IP); ok {
+				out = append(out, a.Unmap())
+			}
+		}
+	}
+	slices.SortFunc(out, netip.Addr.Compare)
+	return slices.Compact(out)
+}
+
+// routedAddrs asks the routing table for the addresses that packets to the internet and to neighbours leave from. A
+// connected UDP socket sends nothing.
+func routedAddrs() (out []netip.Addr) {
+	for _, to := range []string{"192.0.2.1:9", "[2001:db8::1]:9", "224.0.0.251:5353"} {
+		c, err := net.Dial("udp", to)
+		if err != nil {
+			continue
+		}
+		if a := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(); a.IsValid() && !a.IsUnspecified() {
+			out = append(out, a)
+		}
+		c.Close()
+	}
+	return out
+}
+
+// watchAddrs calls changed with the new addresses each time they are others than before, until ctx ends.
+func watchAddrs(ctx context.Context, now []netip.Addr, changed func([]netip.Addr)) {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if next := localAddrs(); !slices.Equal(next, now) {
+			now = next
+			changed(now)
+		}
+	}
+}

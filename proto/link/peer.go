@@ -1,0 +1,519 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/wire"
+)
+
+// A PeerDialer has one way to its peer at a time, and one goroutine (run) that looks after it:
+//
+//	no way    waves of dials, one every 1.5 s: the fast lane at each address, 250 ms apart, then libp2p, then the relay.
+//	          The first to finish a handshake with the right identity is the way; what comes later is closed
+//	a way     new requests take it. If a better grade exists, waves of better dials, less and less often
+//	better    new requests take the better one; requests under way end on the old one, which then closes
+//	silence   when requests wait and no byte moves for 3 s, the way has 4 s to open one more connection, or is given up
+//	          with all that is on it
+//
+// Waves overlap, since the first packets of a dial that began while there was no path are lost, and the system repeats
+// them ever more slowly.
+const (
+	stagger     = 250 * time.Millisecond // between dials of one wave
+	hostAfter   = 300 * time.Millisecond // libp2p's start behind the fast lane's
+	relayAfter  = time.Second            // the relay's behind both
+	waveEvery   = 1500 * time.Millisecond
+	waveLasts   = 6 * time.Second
+	maxWaves    = 4                // at a time
+	eager       = 2 * time.Minute  // after that, waves for want of a way come every slowEvery
+	slowEvery   = 5 * time.Second  //
+	betterFirst = 2 * time.Second  // until the first wave for something better; then twice as long each time
+	betterMost  = 30 * time.Second // but no longer
+	silentAfter = 3                // seconds
+	proveWithin = 4 * time.Second
+	proveAgain  = 10 // seconds of silence until a way that was proved is asked again
+	patience    = 10 * time.Second
+	peerStall   = 15 * time.Second
+	peerConns   = 16
+)
+
+// ErrNoPath reports that no way to the peer was found while a request waited. It may exist later.
+var ErrNoPath = errors.New("no path to the other device")
+
+// PeerDialer is an http.RoundTripper to one peer, whatever way leads there. It follows no redirects, asks no proxy and takes
+// no compressed answers. It is safe for concurrent use.
+type PeerDialer struct {
+	e    *Endpoint
+	peer id.Peer
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	wake    chan struct{} // look at once
+	prove   chan struct{} // and prove the way
+	results chan result
+	changed chan struct{}
+
+	mu    sync.Mutex // guards the rest
+	hints []hint
+	cur   *way
+	ready chan struct{} // closed while there is a way
+	last  error         // why the last wave found none
+}
+
+// result is what came of a wave.
+type result struct {
+	w   *way // nil: err says why
+	err error
+}
+
+// Dial returns a PeerDialer to peer. It begins to look for a way at once: with the addresses of SetAddrs, with connections
+// that the peer opens to this endpoint, and through the relay. Close it after use.
+func (e *Endpoint) Dial(peer id.Peer) *PeerDialer {
+	d := &PeerDialer{e: e, peer: peer, wake: make(chan struct{}, 1), prove: make(chan struct{}, 1), results: make(chan result),
+		changed: make(chan struct{}, 1), ready: make(chan struct{})}
+	d.ctx, d.cancel = context.WithCancel(e.ctx)
+	e.mu.Lock()
+	e.dialers[d] = struct{}{}
+	e.mu.Unlock()
+	d.wg.Go(d.run)
+	e.askRelay()
+	return d
+}
+
+// RoundTrip implements http.RoundTripper. The URL must begin with BaseURL. While there is no way to the peer it waits, for
+// 10 s at most, and then fails with ErrNoPath. A request's context ends it promptly at any point.
+func (d *PeerDialer) RoundTrip(r *http.Request) (*http.Response, error) {
+	w, err := d.await(r.Context())
+	if err != nil {
+		if r.Body != nil {
+			r.Body.Close()
+		}
+		return nil, err
+	}
+	w.inflight.Add(1)
+	defer w.inflight.Add(-1)
+	return w.http.RoundTrip(r)
+}
+
+// await waits for a way.
+func (d *PeerDialer) await(ctx context.Context) (*way, error) {
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for {
+		d.mu.Lock()
+		w, ready, last := d.cur, d.ready, d.last
+		d.mu.Unlock()
+		if d.ctx.Err() != nil {
+			return nil, ErrClosed
+		}
+		if w != nil {
+			return w, nil
+		}
+		select {
+		case <-ready:
+		case <-d.ctx.Done():
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-limit.C:
+			return nil, fmt.Errorf("%w: %v", ErrNoPath, last)
+		}
+	}
+}
+
+// Peer returns the other end.
+func (d *PeerDialer) Peer() id.Peer { return d.peer }
+
+// SetAddrs replaces what is known of where the peer is: at most 16 addresses as Endpoint.Addrs and Browse give them, most
+// direct first. Addresses that are malformed or that this endpoint does not dial are left out. A request that waits is
+// tried with them at once.
+func (d *PeerDialer) SetAddrs(addrs []string) {
+	hints := d.e.policy.hints(addrs)
+	d.mu.Lock()
+	d.hints = hints
+	w := d.cur
+	d.mu.Unlock()
+	d.e.host.know(d.peer, hints)
+	if w != nil && w.at.IsValid() && len(hints) > 0 && !slices.ContainsFunc(hints, func(h hint) bool { return h.at == w.at }) {
+		d.lose(w, true) // the peer says that it isn't there any more
+	}
+	d.look()
+}
+
+// Path returns the way that new requests take. It is what was last found to work: a way that has just broken is noticed
+// when a request tries it, or within seconds while one waits.
+func (d *PeerDialer) Path() Path {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.cur == nil {
+		return PathNone
+	}
+	return d.cur.path
+}
+
+// Changed gets a value when Path has changed. Values that nobody takes are not kept.
+func (d *PeerDialer) Changed() <-chan struct{} { return d.changed }
+
+// Kick says that the network has changed: the way is proved again, given up if it is broken, and a better one looked for,
+// all at once and in the background.
+func (d *PeerDialer) Kick() {
+	poke(d.prove)
+	d.look()
+}
+
+func (d *PeerDialer) look() { poke(d.wake) }
+
+// poke makes one value wait in c.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends every connection, also those in use, and waits for it. It is idempotent.
+func (d *PeerDialer) Close() error {
+	d.e.mu.Lock()
+	delete(d.e.dialers, d)
+	d.e.mu.Unlock()
+	d.cancel()
+	d.wg.Wait()
+	return nil
+}
+
+// search is the state of run.
+type search struct {
+	waves  int           // under way
+	began  time.Time     // the last one
+	lost   time.Time     // when there was a way last
+	pause  time.Duration // between waves for something better
+	moved  uint64        // what had moved at the last look
+	silent int           // looks since it did
+}
+
+// run looks after the way until Close.
+func (d *PeerDialer) run() {
+	defer d.settle(nil, true)
+	tick := time.NewTicker(stagger)
+	defer tick.Stop()
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	s := search{lost: time.Now(), pause: betterFirst}
+	for {
+		select {
+		case <-d.ctx.Done():
+			for ; s.waves > 0; s.waves-- {
+				if r := <-d.results; r.w != nil {
+					r.w.kill()
+				}
+			}
+			return
+		case r := <-d.results:
+			s.waves--
+			d.take(r, &s)
+		case <-d.wake:
+			s.began, s.lost, s.pause = time.Time{}, time.Now(), betterFirst
+			d.wave(&s)
+		case <-d.prove:
+			d.check(d.way())
+		case <-tick.C:
+			d.wave(&s)
+		case <-second.C:
+			d.listen(&s)
+		}
+	}
+}
+
+func (d *PeerDialer) way() *way {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.cur
+}
+
+// take makes what a wave found the way, if it is better than what there is.
+func (d *PeerDialer) take(r result, s *search) {
+	w := d.way()
+	switch {
+	case r.w == nil:
+		d.mu.Lock()
+		d.last = r.err
+		d.mu.Unlock()
+	case w != nil && w.grade <= r.w.grade:
+		r.w.kill()
+	default:
+		d.settle(r.w, false)
+		s.pause, s.silent = betterFirst, 0
+	}
+}
+
+// settle replaces the way. The old one ends with its requests, or at once.
+func (d *PeerDialer) settle(w *way, now bool) {
+	d.mu.Lock()
+	old := d.cur
+	d.cur = w
+	switch {
+	case old == nil && w != nil:
+		close(d.ready)
+	case old != nil && w == nil:
+		d.ready = make(chan struct{})
+	}
+	d.mu.Unlock()
+	if old != nil && now {
+		old.kill()
+	} else if old != nil {
+		old.retire()
+	}
+	if old != w {
+		poke(d.changed)
+	}
+}
+
+// lose gives w up if it is the way. It may be called from any goroutine.
+func (d *PeerDialer) lose(w *way, now bool) {
+	d.mu.Lock()
+	mine := d.cur == w && w != nil
+	if mine {
+		d.cur, d.ready = nil, make(chan struct{})
+	}
+	d.mu.Unlock()
+	if !mine {
+		return
+	}
+	if now {
+		w.kill()
+	} else {
+		w.retire()
+	}
+	poke(d.changed)
+	d.look()
+}
+
+// check proves w in the background.
+func (d *PeerDialer) check(w *way) {
+	if w == nil {
+		return
+	}
+	d.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(d.ctx, proveWithin)
+		defer cancel()
+		if err := w.prove(ctx); err != nil {
+			d.lose(w, true)
+		}
+	})
+}
+
+// listen notices silence, once a second.
+func (d *PeerDialer) listen(s *search) {
+	w := d.way()
+	if w != nil && w.grade < gradeRelay {
+		d.e.host.hangUp(d.peer)
+	}
+	if w == nil || w.inflight.Load() == 0 {
+		s.silent = 0
+		return
+	}
+	if m := w.moved.Load(); m != s.moved {
+		s.moved, s.silent = m, 0
+		return
+	}
+	if s.silent++; s.silent == silentAfter || s.silent > silentAfter && s.silent%proveAgain == 0 {
+		d.check(w)
+	}
+}
+
+// wave starts the next wave if it is due.
+func (d *PeerDialer) wave(s *search) {
+	w, worst, every := d.way(), gradeNone, waveEvery
+	switch {
+	case w != nil && w.grade == gradeFast:
+		s.lost = time.Now()
+		return
+	case w != nil:
+		s.lost, worst, every = time.Now(), w.grade, s.pause
+	case time.Since(s.lost) > eager:
+		every = slowEvery
+	}
+	if s.waves >= maxWaves || time.Since(s.began) < every {
+		return
+	}
+	if w != nil && !s.began.IsZero() {
+		s.pause = min(2*s.pause, betterMost)
+	}
+	cs := d.candidates(worst)
+	if len(cs) == 0 {
+		return
+	}
+	s.began = time.Now()
+	s.waves++
+	d.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(d.ctx, waveLasts)
+		defer cancel()
+		w, err := race(ctx, cs)
+		d.results <- result{w, err}
+	})
+}
+
+// candidate is a way to try, some time after the wave began.
+type candidate struct {
+	after time.Duration
+	find  func(context.Context) (*way, error)
+}
+
+// candidates lists the ways to try that are better than worst.
+func (d *PeerDialer) candidates(worst grade) (out []candidate) {
+	d.mu.Lock()
+	hints := d.hints
+	d.mu.Unlock()
+	for _, h := range hints {
+		if h.at.IsValid() && gradeFast < worst {
+			out = append(out, candidate{time.Duration(len(out)) * stagger, func(ctx context.Context) (*way, error) { return d.findFast(ctx, h.at) }})
+		}
+	}
+	later := func(after time.Duration) time.Duration {
+		if len(out) == 0 {
+			return 0
+		}
+		return after
+	}
+	direct := len(hints) > 0 || d.e.host.connected(d.peer)
+	if direct && gradeHost < worst {
+		out = append(out, candidate{later(hostAfter), d.findHost})
+	}
+	if d.e.relaying != nil && gradeRelay < worst {
+		out = append(out, candidate{later(relayAfter), d.findRelay})
+	}
+	return out
+}
+
+// race runs the candidates and returns the first way that is found; the others' ends with them.
+func race(ctx context.Context, cs []candidate) (*way, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan result)
+	for _, c := range cs {
+		go func() {
+			var r result
+			select {
+			case <-time.After(c.after):
+				r.w, r.err = c.find(ctx)
+			case <-ctx.Done():
+				r.err = ctx.Err()
+			}
+			results <- r
+		}()
+	}
+	var best result
+	for range cs {
+		switch r := <-results; {
+		case r.w == nil && best.w == nil:
+			best.err = r.err
+		case r.w == nil:
+		case best.w == nil:
+			best = r
+			cancel()
+		default:
+			r.w.kill()
+		}
+	}
+	return best.w, best.err
+}
+
+// find proves a way. at is the fast lane's address.
+func (d *PeerDialer) find(ctx context.Context, g grade, p Path, at netip.AddrPort, open func(context.Context, pace) (line, error)) (*way, error) {
+	w := newWay(g, p, open, func(w *way) { d.lose(w, false) })
+	w.at = at
+	if err := w.prove(ctx); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// findFast tries the fast lane at one address.
+func (d *PeerDialer) findFast(ctx context.Context, at netip.AddrPort) (*way, error) {
+	nd := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	return d.find(ctx, gradeFast, pathTo(at.Addr()), at, func(ctx context.Context, p pace) (line, error) {
+		ctx, cancel := context.WithTimeout(ctx, waveLasts)
+		defer cancel()
+		c, err := d.e.server.ident.dial(ctx, nd, at.String(), d.peer, p)
+		if err != nil {
+			return nil, err // not a line that holds a nil *conn
+		}
+		return c, nil
+	})
+}
+
+// findHost tries the libp2p connections that exist, whoever opened them, then a new one.
+func (d *PeerDialer) findHost(ctx context.Context) (*way, error) {
+	for _, c := range d.e.host.direct(d.peer) {
+		w, err := d.findOn(ctx, gradeHost, c)
+		if err == nil {
+			return w, nil
+		}
+		if ctx.Err() == nil && timedOut(err) {
+			c.Close() // it looks open, and is not
+		}
+	}
+	c, err := d.e.host.dialDirect(ctx, d.peer)
+	if err != nil {
+		return nil, err
+	}
+	return d.findOn(ctx, gradeHost, c)
+}
+
+// findRelay tries circuits that exist, then a new one.
+func (d *PeerDialer) findRelay(ctx context.Context) (*way, error) {
+	for _, c := range d.e.host.relayed(d.peer) {
+		w, err := d.findOn(ctx, gradeRelay, c)
+		if err == nil {
+			return w, nil
+		}
+		if ctx.Err() == nil && timedOut(err) {
+			c.Close()
+		}
+	}
+	c, err := d.e.host.dialThrough(ctx, d.peer, d.e.relaying.through)
+	if err != nil {
+		return nil, err
+	}
+	if !relayed(c.RemoteMultiaddr()) { // a direct one was faster
+		return d.findOn(ctx, gradeHost, c)
+	}
+	return d.findOn(ctx, gradeRelay, c)
+}
+
+func timedOut(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// findOn tries a libp2p connection.
+func (d *PeerDialer) findOn(ctx context.Context, g grade, c network.Conn) (*way, error) {
+	path := PathRelayed
+	if g == gradeHost {
+		path = pathTo(multiIP(c.RemoteMultiaddr()))
+	}
+	ctx, cancel := context.WithTimeout(ctx, proveWithin/2)
+	defer cancel()
+	return d.find(ctx, g, path, netip.AddrPort{}, func(ctx context.Context, p pace) (line, error) {
+		ctx, cancel := context.WithTimeout(ctx, proveWithin)
+		defer cancel()
+		s, err := c.NewStream(network.WithAllowLimitedConn(ctx, "relayed"))
+		if err != nil {
+			return nil, err
+		}
+		if err := d.e.host.speak(ctx, s, wire.ProtocolID); err != nil {
+			return nil, err
+		}
+		return newStream(s, d.peer, p), nil
+	})
+}

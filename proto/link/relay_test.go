@@ -1,0 +1,202 @@
+package link
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multistream"
+
+	"github.com/decant-dev/decant/proto/id"
+)
+
+// ledger is what a relay asks, and is told.
+type ledger struct {
+	mu           sync.Mutex
+	friends      map[[2]id.Peer]bool
+	bytes        map[[2]id.Peer]int64
+	reservations int
+	circuits     int
+}
+
+func (l *ledger) config() *RelayConfig {
+	return &RelayConfig{
+		Reserve: func(p id.Peer) bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			for pair := range l.friends {
+				if pair[0] == p || pair[1] == p {
+					return true
+				}
+			}
+			return false
+		},
+		Allow: func(src, dst id.Peer) bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return l.friends[[2]id.Peer{src, dst}]
+		},
+		Account: func(src, dst id.Peer, n int64) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.bytes[[2]id.Peer{src, dst}] += n
+		},
+		Gauge: func(reservations, circuits int) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.reservations, l.circuits = reservations, circuits
+		},
+	}
+}
+
+func (l *ledger) befriend(a, b id.Peer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.friends[[2]id.Peer{a, b}] = true
+}
+
+func (l *ledger) passed(a, b id.Peer) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bytes[[2]id.Peer{a, b}]
+}
+
+func (l *ledger) gauges() (reservations, circuits int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reservations, l.circuits
+}
+
+// relayServerFor starts a relay on loopback.
+func listenRelay(t testing.TB) (*Server, *ledger) {
+	l := &ledger{friends: map[[2]id.Peer]bool{}, bytes: map[[2]id.Peer]int64{}}
+	return listen(t, Config{Handler: echo, Relay: l.config()}), l
+}
+
+// outside makes an endpoint that tells no address and dials none but the relay's, as a device behind a NAT that lets
+// nothing in.
+func outside(t testing.TB, relay *Server, h http.Handler) *Endpoint {
+	t.Helper()
+	e, err := NewEndpoint(EndpointConfig{Device: newDevice(), Handler: h, Listen: "127.0.0.1:0", Relay: relay.Server()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	if addrs := e.Addrs(); len(addrs) != 0 {
+		t.Fatalf("tells %v", addrs)
+	}
+	return e
+}
+
+// TestRelay: devices that share a session reach each other through the relay, which counts what passes; others don't.
+func TestRelay(t *testing.T) {
+	relay, l := listenRelay(t)
+	receiver, sender, stranger := outside(t, relay, echo), outside(t, relay, nil), outside(t, relay, nil)
+	l.befriend(sender.self(), receiver.self())
+	receiver.askRelay()
+	within(t, "the reservation", func() bool { n, _ := l.gauges(); return n == 1 })
+
+	d := dialPeer(t, sender, receiver.self())
+	got, err := postPeer(t.Context(), d, "hello")
+	if want := sender.self().String() + " hello"; err != nil || got != want {
+		t.Fatalf("%q, %v; want %q", got, err, want)
+	}
+	if d.Path() != PathRelayed {
+		t.Fatalf("path %v", d.Path())
+	}
+	if _, n := l.gauges(); n != 1 {
+		t.Fatalf("%d circuits", n)
+	}
+	const size = 4 << 20 // beyond the library's own limit, many times
+	if _, err := postPeer(t.Context(), d, string(make([]byte, size))); err != nil {
+		t.Fatal(err)
+	}
+	if n := l.passed(sender.self(), receiver.self()); n < 2*size-2*accountEvery {
+		t.Errorf("%d bytes accounted, want about %d", n, 2*size)
+	}
+	sender.host.hangUp(receiver.self()) // has streams: stays
+	if n := len(sender.host.relayed(receiver.self())); n != 1 {
+		t.Errorf("%d circuits while one is in use", n)
+	}
+
+	s := dialPeer(t, stranger, receiver.self())
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if got, err := postPeer(ctx, s, "hello"); err == nil {
+		t.Fatalf("a stranger was told %q", got)
+	}
+	d.Close()
+	sender.Close()
+	within(t, "the circuit ends", func() bool { _, n := l.gauges(); return n == 0 })
+	if n := l.passed(sender.self(), receiver.self()); n < 2*size {
+		t.Errorf("%d bytes accounted in the end, want %d at least", n, 2*size)
+	}
+}
+
+// TestRelayComesBack: the relay goes and comes again, and requests with it.
+func TestRelayComesBack(t *testing.T) {
+	relay, l := listenRelay(t)
+	receiver, sender := outside(t, relay, echo), outside(t, relay, nil)
+	l.befriend(sender.self(), receiver.self())
+	d := dialPeer(t, sender, receiver.self())
+	ask := func() bool { _, err := postPeer(t.Context(), d, ""); return err == nil }
+	receiver.askRelay()
+	within(t, "asked", ask)
+	at := relay.Addr().String()
+	relay.Close()
+	within(t, "noticed", func() bool { return d.Path() == PathNone })
+	again, err := Listen(Config{Device: relay.cfg.Device, Handler: echo, Listen: at, Relay: l.config()})
+	if err != nil {
+		t.Skipf("the port was taken meanwhile: %v", err)
+	}
+	t.Cleanup(func() { again.Close() })
+	within(t, "asked again", ask)
+}
+
+// TestPunch: two devices that meet at the relay end up talking directly, and the circuit closes.
+func TestPunch(t *testing.T) {
+	relay, l := listenRelay(t)
+	receiver := endpoint(t, EndpointConfig{Handler: echo, Relay: relay.Server()})
+	sender := endpoint(t, EndpointConfig{Relay: relay.Server()})
+	l.befriend(sender.self(), receiver.self())
+	d := dialPeer(t, sender, receiver.self()) // no address is told: both are seen by the relay
+	within(t, "a direct path", func() bool {
+		if _, err := postPeer(t.Context(), d, ""); err != nil {
+			t.Log(err)
+		}
+		return d.Path() == PathLocal
+	})
+	within(t, "the circuit is closed", func() bool { return len(sender.host.relayed(receiver.self())) == 0 })
+}
+
+// TestL1NothingTold: neither a relay nor a device says anything about itself but what it does.
+func TestL1NothingTold(t *testing.T) {
+	relay, _ := listenRelay(t)
+	device := endpoint(t, EndpointConfig{Handler: echo, Relay: relay.Server()})
+	ask := endpoint(t, EndpointConfig{})
+	ask.Reach(device.self(), device.Addrs())
+	ask.host.know(relay.Server().Peer, []hint{must(parseHint(relay.Addr().String()))})
+	for who, peer := range map[string]id.Peer{"relay": relay.Server().Peer, "device": device.self()} {
+		c, err := ask.host.dialDirect(t.Context(), peer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range []protocol.ID{"/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0", "/libp2p/autonat/1.0.0",
+			"/libp2p/autonat/2/dial-request", "/ipfs/kad/1.0.0", "/meshsub/1.1.0"} {
+			s, err := c.NewStream(network.WithNoDial(t.Context(), "test"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.SetDeadline(time.Now().Add(10 * time.Second))
+			if err := multistream.SelectProtoOrFail(p, io.ReadWriteCloser(s)); err == nil {
+				t.Errorf("the %s speaks %s", who, p)
+			}
+			s.Reset()
+		}
+	}
+}
