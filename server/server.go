@@ -75,6 +75,7 @@ type Server struct {
 	sweeper  *sweep.Sweeper
 	api      *api.Handler
 	metrics  *metrics
+	relay    relayed
 	in       db.Incarnation
 }
 

@@ -91,6 +91,7 @@ func (s *Service) expireSession(sid id.Session) error {
 		return err
 	}
 	s.ledger.removeSession(&rec)
+	s.pairs.replace(&rec, &after)
 	s.hub.notify(sid.Scope())
 	s.ended(sid)
 	s.log.Info("ended", "session", sid.Short(), "state", after.State)

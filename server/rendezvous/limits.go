@@ -29,6 +29,7 @@ type Limits struct {
 	NameplatePosts    uint64        // in a nameplate's life
 	Waiters           int           // long polls at once
 	ScopeWaiters      int           // of them on one session or nameplate
+	RelayBytes        uint64        // relayed between two devices while they share sessions; a circuit that began before is not cut
 }
 
 // DefaultLimits admits 500 devices behind one address, each with a session, a nameplate and long polls of its own
@@ -39,7 +40,7 @@ func DefaultLimits() Limits {
 		SubnetSessions: 2000, SubnetNameplates: 1000, Nameplate: 10 * time.Minute,
 		SessionMessages: 4096, SessionMailBytes: 64 << 20, SessionPosts: 1 << 17,
 		NameplateMessages: 64, NameplatePosts: 256,
-		Waiters: 20000, ScopeWaiters: 16,
+		Waiters: 20000, ScopeWaiters: 16, RelayBytes: 256 << 30,
 	}
 }
 
@@ -67,6 +68,7 @@ func (l Limits) withDefaults() Limits {
 	orElse(&l.NameplatePosts, d.NameplatePosts)
 	orElse(&l.Waiters, d.Waiters)
 	orElse(&l.ScopeWaiters, d.ScopeWaiters)
+	orElse(&l.RelayBytes, d.RelayBytes)
 	return l
 }
 

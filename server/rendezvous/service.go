@@ -62,6 +62,7 @@ type Service struct {
 	ledger  ledger
 	subnets subnets
 	plates  plates
+	pairs   pairs
 }
 
 // New opens the service over the database and counts what its budgets hold.
@@ -73,6 +74,7 @@ func New(c Config) (*Service, error) {
 		hub:    hub{max: l.Waiters, maxScope: l.ScopeWaiters, scopes: map[id.Scope]*bell{}},
 		ledger: ledger{limits: l, subnets: map[Subnet]*usage{}},
 		plates: plates{taken: map[uint32]bool{}},
+		pairs:  pairs{parties: map[id.Peer]int{}, shared: map[pair]*relayed{}},
 	}
 	var err error
 	if s.subnets, err = newSubnets(c.DB); err != nil {
@@ -88,6 +90,7 @@ func (s *Service) countSessions() error {
 			return false, err
 		}
 		if !rec.State.Ended() {
+			s.pairs.replace(nil, &rec)
 			return true, s.ledger.addSession(&rec, 0, true)
 		}
 		return true, nil
@@ -252,6 +255,7 @@ func (s *Service) Open(caller id.Peer, r *OpenRequest) (expires int64, err error
 		return 0, err
 	}
 	kill.Point(kill.ServerOpened)
+	s.pairs.replace(nil, &rec)
 	return expires, nil
 }
 
@@ -396,6 +400,7 @@ func (s *Service) Claim(caller id.Peer, r *ClaimRequest) (out Claimed, err error
 			return out, err
 		}
 		kill.Point(kill.ServerClaimed)
+		s.pairs.replace(&rec, &after)
 		s.hub.notify(sid.Scope())
 		s.log.Info("claimed", "session", sid.Short(), "receiver", caller.Short())
 	}
@@ -437,6 +442,7 @@ func (s *Service) change(sid id.Session, e event, also func(b *db.Batch, before,
 		return err
 	}
 	kill.Point(point)
+	s.pairs.replace(&rec, &after)
 	s.hub.notify(sid.Scope())
 	if after.State.Ended() {
 		s.ledger.removeSession(&rec)
