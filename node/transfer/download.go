@@ -68,8 +68,10 @@ type Downloader struct {
 	items, done int64
 	since       map[uint32][]byte // notes of the packs staged since the last checkpoint
 	bad         int               // packs that did not verify in this Fetch
+	missing     []uint32          // packs that no store has, in this Fetch
 
-	wire atomic.Int64
+	wire    atomic.Int64
+	streams sync.Pool // of Accept
 }
 
 const checkpointBytes = 1 << 30
@@ -129,6 +131,7 @@ func NewDownloader(cfg DownloadConfig) (*Downloader, error) {
 		cfg.Streams = min(2*runtime.NumCPU(), 4)
 	}
 	d := &Downloader{cfg: cfg, boot: bootID(), staged: map[uint32]id.Commitment{}, since: map[uint32][]byte{}}
+	d.streams.New = func() any { return &stream{d: d, dec: compress.NewDecoder()} }
 	table := new(pack.Table)
 	for _, prefix := range [][]byte{durablePrefix, stagedPrefix} {
 		err := cfg.Journal.Each(prefix, func(k, v []byte) error {
@@ -191,12 +194,12 @@ func (d *Downloader) Staged(r *manifest.PackRef) bool {
 func (d *Downloader) WireBytes() int64 { return d.wire.Load() }
 
 // Fetch stages the packs that arrive on refs until it is closed, several at once.
-// Packs that are staged already are passed over. A pack that does not verify does not keep the others from
-// being staged; the error is then ErrIntegrity at the end. Nothing of such a pack reaches the sink
+// Packs that are staged already are passed over. A pack that is not there or does not verify does not keep the others from
+// being staged; the error is then a MissingError or ErrIntegrity at the end. Nothing of such a pack reaches the sink
 // beyond chunks that verify by themselves. One Fetch at a time.
 func (d *Downloader) Fetch(ctx context.Context, refs <-chan manifest.PackRef) error {
 	d.mu.Lock()
-	d.bad = 0
+	d.bad, d.missing = 0, nil
 	d.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
 	for range d.cfg.Streams {
@@ -222,10 +225,42 @@ func (d *Downloader) Fetch(ctx context.Context, refs <-chan manifest.PackRef) er
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.bad > 0 {
-		return fmt.Errorf("%w: %d packs", ErrIntegrity, d.bad)
+	switch {
+	case d.bad > 0:
+		return fmt.Errorf("%w: %d packs", ErrIntegrity, d.bad+len(d.missing))
+	case len(d.missing) > 0:
+		slices.Sort(d.missing)
+		return &MissingError{Packs: d.missing}
 	}
 	return nil
+}
+
+// MissingError tells which packs, by index, are in no store. It is an ErrIntegrity: where
+// packs came from the other device itself, that device can be asked for them again.
+type MissingError struct{ Packs []uint32 }
+
+// Error implements error.
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%v: %d packs are gone", ErrIntegrity, len(e.Packs))
+}
+
+// Unwrap makes it an ErrIntegrity.
+func (e *MissingError) Unwrap() error { return ErrIntegrity }
+
+// Accept stages one pack that the other device has delivered, as Fetch does with one
+// that it got. It works in blob, which is the Downloader's until it returns. The error is
+// ErrIntegrity for a pack that does not verify, and the sink's. It may be called by several goroutines,
+// beside a Fetch.
+func (d *Downloader) Accept(ref *manifest.PackRef, blob []byte) error {
+	if d.Staged(ref) {
+		return nil
+	}
+	s := d.streams.Get().(*stream)
+	defer d.streams.Put(s)
+	d.wire.Add(int64(len(blob)))
+	err := s.take(ref, blob)
+	s.plain = nil
+	return err
 }
 
 // stream is the memory of one goroutine of Fetch.
@@ -247,24 +282,33 @@ func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
 	}
 	if s.blob, err = d.cfg.Store.Get(ctx, ref.Blob, s.blob[:0]); err != nil {
 		if errors.Is(err, wire.NotFound) {
-			return d.broken()
+			d.lacks(ref.Index)
+			return nil
 		}
 		return fmt.Errorf("get pack: %w", err)
 	}
 	d.wire.Add(int64(len(s.blob)))
+	if err := s.take(ref, s.blob); !errors.Is(err, ErrIntegrity) {
+		return err
+	}
+	d.broken()
+	return nil
+}
+
+// take opens a pack in place, stages what it holds and notes it. What is wrong with one
+// that does not verify is nobody's business.
+func (s *stream) take(ref *manifest.PackRef, blob []byte) (err error) {
+	d := s.d
 	note := stagedNote{commitment: ref.Commitment, boot: d.boot}
 	if !ref.Padding {
 		context := manifest.PackContext(d.cfg.Session, ref.Epoch, ref.Index)
-		if s.plain, err = seal.OpenWith(s.blob[:0], &d.cfg.Keys.Pack, context, s.blob, ref.Commitment); err != nil { // in place
-			return d.broken()
+		if s.plain, err = seal.OpenWith(blob[:0], &d.cfg.Keys.Pack, context, blob, ref.Commitment); err != nil {
+			return fmt.Errorf("%w: pack %d", ErrIntegrity, ref.Index)
 		}
 		if err := s.table.ParseInto(s.plain, d.cfg.Class); err != nil {
-			return d.broken()
+			return fmt.Errorf("%w: pack %d", ErrIntegrity, ref.Index)
 		}
 		if err := s.stage(&note); err != nil {
-			if errors.Is(err, ErrIntegrity) {
-				return d.broken()
-			}
 			return err
 		}
 		s.tableBytes = s.table.Append(s.tableBytes[:0])
@@ -302,12 +346,18 @@ func (s *stream) stage(note *stagedNote) error {
 	return nil
 }
 
-// broken counts a pack that does not verify. What is wrong with it is nobody's business.
-func (d *Downloader) broken() error {
+// broken counts a pack that does not verify.
+func (d *Downloader) broken() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.bad++
-	return nil
+}
+
+// lacks notes a pack that no store has.
+func (d *Downloader) lacks(index uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.missing = append(d.missing, index)
 }
 
 // note records a staged pack, and everything staged so far at a checkpoint.

@@ -164,11 +164,9 @@ func (m *manifestWriter) lists() error {
 	if err != nil {
 		return err
 	}
-	n := uint64(m.u.Packs()) + 1 // the manifest pack that is still open
-	padding := pack.Padme(n) - n
+	padding := m.u.padding(1) // the manifest pack that is still open
 	if m.full(len(refs) + int(padding)) {
-		n++
-		padding = pack.Padme(n) - n
+		padding = m.u.padding(2)
 	}
 	if err := m.u.pad(m.ctx, int(padding), m.root.Epoch); err != nil {
 		return err
@@ -189,6 +187,16 @@ func (m *manifestWriter) lists() error {
 		m.listRefs = append(m.listRefs, ref)
 	}
 	return nil
+}
+
+// padding is how many packs bring those in the store, and more to come, to a bucket. What
+// went to the other device itself is nobody else's to count.
+func (u *Uploader) padding(more uint64) uint64 {
+	if u.cfg.Routes != nil && !u.cfg.Routes.Stores() {
+		return 0
+	}
+	n := uint64(u.stored.Load()) + more
+	return pack.Padme(n) - n
 }
 
 // full reports whether lists of n packs need another manifest pack. Names and

@@ -7,6 +7,7 @@ import (
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/manifest"
 	"github.com/decant-dev/decant/node/source"
+	"github.com/decant-dev/decant/proto/id"
 )
 
 // Keys of the sender's journal. Numbers in keys are big-endian, so that they sort.
@@ -43,6 +44,35 @@ const (
 	paddingPack  purpose = 3
 )
 
+// Note says to the other device which pack a delivered blob is. It travels beside the
+// blob, to its receiver only, and is believed only as far as the pack opens.
+type Note struct {
+	Ref      manifest.PackRef // Padding included
+	Manifest bool             // numbered and sealed as a manifest pack
+}
+
+// noteBytes is the length of an encoded Note: purpose, index, epoch, commitment.
+const noteBytes = 1 + 4 + 8 + 32
+
+func (r *record) note() []byte {
+	dst := append(make([]byte, 0, noteBytes), byte(r.Purpose))
+	dst = binary.BigEndian.AppendUint32(dst, r.Ref.Index)
+	dst = binary.BigEndian.AppendUint64(dst, r.Ref.Epoch)
+	return append(dst, r.Ref.Commitment[:]...)
+}
+
+// ParseNote decodes the note of the blob called name.
+func ParseNote(name id.Blob, b []byte) (n Note, err error) {
+	if len(b) != noteBytes || purpose(b[0]) < contentPack || purpose(b[0]) > paddingPack {
+		return n, fmt.Errorf("%w: note of a pack", ErrIntegrity)
+	}
+	n.Manifest, n.Ref.Padding = purpose(b[0]) == manifestPack, purpose(b[0]) == paddingPack
+	n.Ref.Blob = name
+	n.Ref.Index, n.Ref.Epoch = binary.BigEndian.Uint32(b[1:]), binary.BigEndian.Uint64(b[5:])
+	copy(n.Ref.Commitment[:], b[13:])
+	return n, nil
+}
+
 // update says how an item differs from its scan page, once its content was read.
 type update struct {
 	Ordinal  item.Ordinal
@@ -59,12 +89,13 @@ type update struct {
 type record struct {
 	Ref     manifest.PackRef
 	Purpose purpose
+	Kept    Kept
 	Table   []byte   // as the pack has it, content packs only
 	Updates []update // content packs only
 }
 
 func (r *record) append(dst []byte) []byte {
-	dst = append(dst, byte(r.Purpose))
+	dst = append(dst, byte(r.Purpose), byte(r.Kept))
 	dst = binary.BigEndian.AppendUint32(dst, r.Ref.Index)
 	dst = binary.BigEndian.AppendUint64(dst, r.Ref.Epoch)
 	dst = append(append(dst, r.Ref.Blob[:]...), r.Ref.Commitment[:]...)
@@ -107,16 +138,17 @@ func (r *varints) update() (u update) {
 
 // decodeRecord decodes what append made. Table aliases b.
 func decodeRecord(b []byte) (rec record, err error) {
-	const fixed = 1 + 4 + 8 + 16 + 32
+	const fixed = 2 + 4 + 8 + 16 + 32
 	if len(b) < fixed {
 		return rec, fmt.Errorf("journal: a pack record is damaged")
 	}
-	rec.Purpose = purpose(b[0])
+	rec.Purpose, rec.Kept = purpose(b[0]), Kept(b[1])
+	b = b[1:]
 	rec.Ref.Padding = rec.Purpose == paddingPack
 	rec.Ref.Index, rec.Ref.Epoch = binary.BigEndian.Uint32(b[1:]), binary.BigEndian.Uint64(b[5:])
 	copy(rec.Ref.Blob[:], b[13:])
 	copy(rec.Ref.Commitment[:], b[29:])
-	r := varints{b: b[fixed:]}
+	r := varints{b: b[fixed-1:]}
 	rec.Table = r.bytes()
 	for n := r.unsigned(); n > 0 && !r.bad; n-- {
 		rec.Updates = append(rec.Updates, r.update())

@@ -362,6 +362,7 @@ func (s *scanner) nextPage(r *oldRun) error {
 // step moves past the item at the cursor, which stays as it is in r.page.
 func (s *scanner) step(r *oldRun) error {
 	if it := &r.page.Items[r.at]; it.Form != item.FormRecord {
+		s.owed(it)
 		s.count(it)
 	}
 	if r.at++; r.at < len(r.page.Items) {

@@ -25,15 +25,16 @@ import (
 
 // bench is one sender with a memory store.
 type world struct {
-	t     testing.TB
-	root  string
-	dir   string // of the journal
-	sid   id.Session
-	keys  *seal.Keys
-	store BlobStore
-	class wire.Class
-	read  int64
-	j     *journal.Journal
+	t      testing.TB
+	root   string
+	dir    string // of the journal
+	sid    id.Session
+	keys   *seal.Keys
+	store  BlobStore
+	class  wire.Class
+	read   int64
+	j      *journal.Journal
+	routes *Routes // nil: store alone
 }
 
 func newWorld(t testing.TB) *world {
@@ -100,7 +101,7 @@ func (w *world) sendFromTo(ctx context.Context, src source.Source, store BlobSto
 	if err != nil || !res.Changed {
 		return nil, err
 	}
-	u, err := NewUploader(UploadConfig{Source: src, Journal: w.j, Store: store, Keys: w.keys, Session: w.sid, Class: w.class, Workers: 3, Streams: 2})
+	u, err := NewUploader(UploadConfig{Source: src, Journal: w.j, Store: store, Keys: w.keys, Session: w.sid, Class: w.class, Workers: 3, Streams: 2, Routes: w.routes})
 	if err != nil {
 		return nil, err
 	}

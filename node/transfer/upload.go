@@ -23,7 +23,7 @@ import (
 )
 
 // UploadConfig says what is uploaded, from where and to where. All fields but the
-// callbacks are required.
+// callbacks are required, and Store if there are Routes.
 type UploadConfig struct {
 	Source  source.Source
 	Journal *journal.Journal
@@ -33,6 +33,10 @@ type UploadConfig struct {
 	Class   wire.Class
 	Workers int // goroutines that read and seal; 0: the number of processors, at most 4
 	Streams int // packs being put at once; 0: 4
+
+	// Routes, if set, takes the packs instead of Store, each where it goes fastest. What must be fetched by name in any
+	// case, the padding, still goes to a store if there is one among them.
+	Routes *Routes
 
 	// Durable is called after each pack of content is durable and in the journal, one call at a time.
 	Durable func(context.Context, manifest.PackRef) error
@@ -59,10 +63,11 @@ type Uploader struct {
 
 	nextManifest uint32 // lowest index above those of durable manifest packs; used by Manifest only
 
-	count atomic.Int64 // packs of the session that are durable
-	wire  atomic.Int64
-	read  atomic.Int64
-	bufs  sync.Pool
+	count  atomic.Int64 // packs of the session that are durable
+	stored atomic.Int64 // and of them in a store
+	wire   atomic.Int64
+	read   atomic.Int64
+	bufs   sync.Pool
 }
 
 // NewUploader reads from the journal which packs are durable already.
@@ -84,17 +89,25 @@ func NewUploader(cfg UploadConfig) (*Uploader, error) {
 			u.free = append(u.free, u.next)
 		}
 		u.next = rec.Ref.Index + 1
-		u.count.Add(1)
+		u.counted(&rec)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return u, cfg.Journal.Each(manifestPrefix, func(k, _ []byte) error {
+	return u, cfg.Journal.Each(manifestPrefix, func(k, v []byte) error {
 		u.nextManifest = binary.BigEndian.Uint32(k[1:]) + 1
-		u.count.Add(1)
-		return nil
+		rec, err := decodeRecord(v)
+		u.counted(&rec)
+		return err
 	})
+}
+
+func (u *Uploader) counted(rec *record) {
+	u.count.Add(1)
+	if rec.Kept == KeptStored {
+		u.stored.Add(1)
+	}
 }
 
 // Packs returns the number of the session's packs that are durable, padding included.
@@ -214,7 +227,7 @@ func (u *Uploader) sealPack(plain []byte, index uint32, epoch uint64, rec *recor
 // store puts a sealed pack and, once it is durable, notes it in the journal.
 func (u *Uploader) store(ctx context.Context, s sealed) error {
 	defer u.bufs.Put(s.blob)
-	if err := u.cfg.Store.Put(ctx, s.rec.Ref.Blob, *s.blob); err != nil {
+	if err := u.keep(ctx, s); err != nil {
 		return fmt.Errorf("put pack: %w", err)
 	}
 	kill.Point(kill.SenderPackPut)
@@ -222,9 +235,22 @@ func (u *Uploader) store(ctx context.Context, s sealed) error {
 		return err
 	}
 	kill.Point(kill.SenderPackNoted)
-	u.count.Add(1)
+	u.counted(s.rec)
 	u.wire.Add(int64(len(*s.blob)))
 	return nil
+}
+
+// keep puts a sealed pack where it is kept, and says in its record where that is.
+func (u *Uploader) keep(ctx context.Context, s sealed) (err error) {
+	s.rec.Kept = KeptStored
+	switch {
+	case u.cfg.Routes == nil:
+		return u.cfg.Store.Put(ctx, s.rec.Ref.Blob, *s.blob)
+	case s.rec.Purpose == paddingPack:
+		return u.cfg.Routes.PutStored(ctx, s.rec.Ref.Blob, *s.blob)
+	}
+	s.rec.Kept, err = u.cfg.Routes.Put(ctx, s.rec.Ref.Blob, s.rec.note(), *s.blob)
+	return err
 }
 
 // put is what a stream does with one pack of content.
