@@ -1,0 +1,24 @@
+//go:build !linux && !darwin && !windows
+
+package folder
+
+import (
+	"errors"
+	"syscall"
+)
+
+const (
+	openFlags = syscall.O_NONBLOCK // see sys_unix.go
+	syncsDirs = true
+)
+
+func isUnsupported(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSYS)
+}
+
+func isNoSpace(err error) bool  { return errors.Is(err, syscall.ENOSPC) }
+func isQuota(err error) bool    { return errors.Is(err, syscall.EDQUOT) }
+func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
+
+// freeBytes knows nothing here: a full file system shows when it refuses.
+func freeBytes(string) (uint64, error) { return 1 << 60, nil }
