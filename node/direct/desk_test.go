@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/decant-dev/decant/node/remote"
 	"github.com/decant-dev/decant/proto/id"
 	"github.com/decant-dev/decant/proto/link"
+	"github.com/decant-dev/decant/proto/serverpb"
 	"github.com/decant-dev/decant/proto/wire"
 )
 
@@ -270,6 +272,10 @@ func TestE3StrangersGetNothing(t *testing.T) {
 // TestUnknownPaths checks who is told what about what does not exist.
 func TestUnknownPaths(t *testing.T) {
 	w := newWorld(t)
+	w.plate()
+	if s := w.request(w.young.Peer(), http.MethodPost, callPath+"Resolve", contentType, nil, nil); s != wire.Forbidden {
+		t.Errorf("the receiver, from outside, while it pairs: %v", s)
+	}
 	v, _ := w.admitted()
 	if s := w.request(w.visit().peer, http.MethodGet, "/elsewhere", "", nil, nil); s != wire.Forbidden {
 		t.Errorf("a stranger: %v", s)
@@ -387,8 +393,16 @@ func TestNameplates(t *testing.T) {
 		if waited := time.Since(began); waited != wire.MaxWait {
 			t.Fatalf("waited %v", waited)
 		}
-		time.Sleep(plateLife)
+		time.Sleep(time.Until(first.Expires) - time.Second)
+		began = time.Now()
+		_, _, err = v.Mailbox(first.Scope).Fetch(ctx, 0, wire.MaxWait)
+		must(t, err)
+		if waited := time.Since(began); waited != time.Second {
+			t.Fatalf("waited %v for a nameplate that lives a second", waited)
+		}
 		_, _, err = v.Resolve(ctx, first.Number)
+		want(t, err, wire.NotFound)
+		_, err = v.ResolveScope(ctx, first.Scope)
 		want(t, err, wire.NotFound)
 		want(t, v.Mailbox(first.Scope).Post(ctx, w.young.Peer(), nil), wire.NotFound)
 		w.plate() // forgets the first
@@ -405,6 +419,43 @@ func TestNameplates(t *testing.T) {
 		}
 		_, err = w.Allocate(ctx)
 		want(t, err, wire.QuotaCount)
+	})
+}
+
+// TestA19StrangersAreFew bounds the requests of strangers under way, of each and of all.
+func TestA19StrangersAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		plate := w.plate()
+		began := time.Now()
+		wait := func(v *visitor) wire.Status {
+			return wire.StatusOf(w.once(v.peer, "Fetch", &serverpb.FetchRequest{Scope: plate.Scope[:], WaitMs: 10_000}))
+		}
+		var wg sync.WaitGroup
+		for range strangers / perPeer {
+			v := w.visit()
+			for range perPeer {
+				wg.Go(func() {
+					if s := wait(v); s != wire.OK {
+						t.Errorf("one of few: %v", s)
+					}
+				})
+			}
+			synctest.Wait()
+			if s := wait(v); s != wire.Busy {
+				t.Errorf("one too many of one device: %v", s)
+			}
+		}
+		if s := wait(w.visit()); s != wire.Busy {
+			t.Errorf("one too many: %v", s)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("refused after %v", took)
+		}
+		wg.Wait()
+		if s := wait(w.visit()); s != wire.OK {
+			t.Errorf("when the others have left: %v", s)
+		}
 	})
 }
 

@@ -3,6 +3,8 @@ package direct
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -99,6 +101,48 @@ func TestCheckpointBeforeFinalRoot(t *testing.T) {
 			t.Fatalf("%d checkpoints after a restart", n)
 		}
 	})
+}
+
+// TestDeliveryDuringCheckpoint is covered by the next one only.
+func TestDeliveryDuringCheckpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var runs atomic.Int32
+		w.config.Checkpoint = func(context.Context) error {
+			runs.Add(1)
+			time.Sleep(time.Second)
+			return nil
+		}
+		w.reopen()
+		v, sid := w.admitted()
+		must(t, v.Session(sid).Deliver(t.Context(), id.NewBlob(), nil, blob()))
+		done := make(chan error)
+		go func() { done <- v.Commit(t.Context(), sid, root(1, true)) }()
+		synctest.Wait() // in the checkpoint
+		must(t, v.Session(sid).Deliver(t.Context(), id.NewBlob(), nil, blob()))
+		must(t, <-done)
+		must(t, v.Commit(t.Context(), sid, root(2, true)))
+		if n := runs.Load(); n != 2 {
+			t.Fatalf("%d checkpoints, want 2", n)
+		}
+	})
+}
+
+// TestDoneAfterACrash empties the spool of a session that was finished when the process died.
+func TestDoneAfterACrash(t *testing.T) {
+	w := newWorld(t)
+	v, sid := w.admitted()
+	must(t, v.Finish(t.Context(), sid, []byte("ack")))
+	w.Close()
+	left := filepath.Join(w.config.Spool, id.NewBlob().String())
+	must(t, os.WriteFile(left, blob(), 0o600))
+	w.open()
+	if _, err := os.Stat(left); !os.IsNotExist(err) {
+		t.Errorf("a blob is still in the spool: %v", err)
+	}
+	if _, ack, err := w.Mailbox(sid.Scope()).Fetch(t.Context(), 0, 0); err != nil || string(ack) != "ack" {
+		t.Errorf("ack %q, %v", ack, err)
+	}
 }
 
 // TestOffers bounds what strangers leave, and forgets it in time.
