@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,21 +19,26 @@ import (
 	"github.com/decant-dev/decant/proto/wire"
 )
 
-// helperEnv makes this test's program a sender that works until it is killed: DIR, a session, a peer, in hexadecimal.
+// helperEnv makes this test's program a sender: a directory, a session, a peer (in hexadecimal), and after how many blobs it ends.
 const helperEnv = "DECANT_FOLDER_TEST_SENDER"
 
 func TestMain(m *testing.M) {
-	if args := strings.Fields(os.Getenv(helperEnv)); len(args) == 3 {
-		if err := sendForEver(args[0], args[1], args[2]); err != nil {
+	if args := strings.Fields(os.Getenv(helperEnv)); len(args) == 4 {
+		if err := sendSome(args[0], args[1], args[2], args[3]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
 
-// sendForEver puts blobs and posts messages, and names on stdout what it was told is durable.
-func sendForEver(dir, session, peer string) error {
+// sendSome puts blobs and posts messages, and names on stdout what it was told is durable.
+func sendSome(dir, session, peer, count string) error {
+	blobs, err := strconv.Atoi(count)
+	if err != nil {
+		return err
+	}
 	sid, err := id.ParseSession(session)
 	if err != nil {
 		return err
@@ -49,7 +55,7 @@ func sendForEver(dir, session, peer string) error {
 	if _, err := f.Open(ctx, remote.Offer{Session: sid, Class: wire.ClassS, Blobs: 1000}); err != nil {
 		return err
 	}
-	for {
+	for range blobs {
 		name := id.NewBlob()
 		if err := f.Session(sid).Put(ctx, name, blobOf(name, wire.BlobSizeS)); err != nil {
 			return err
@@ -60,6 +66,7 @@ func sendForEver(dir, session, peer string) error {
 		}
 		fmt.Println("message", name)
 	}
+	return nil
 }
 
 // TestR1Killed kills a sender at any time, again and again: what it was told is durable is there, what is there is whole, and
@@ -124,7 +131,7 @@ func TestR1Killed(t *testing.T) {
 func killAfter(t *testing.T, dir string, sid id.Session, sender id.Peer, n int) map[string][]id.Blob {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %x", helperEnv, dir, sid, sender[:]))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %x 1000", helperEnv, dir, sid, sender[:]))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -186,25 +186,10 @@ func TestR4Order(t *testing.T) {
 	dir, sid, sender := t.TempDir(), id.NewSession(), newPeer()
 	log := filepath.Join(t.TempDir(), "calls")
 	cmd := exec.Command(strace, "-f", "-y", "-o", log, "-e", "trace=fsync,renameat,renameat2,write", os.Args[0])
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %x", helperEnv, dir, sid, sender[:]))
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s %s %x 3", helperEnv, dir, sid, sender[:]))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Skipf("strace can't trace here: %v\n%s", err, out)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	read := make([]byte, 1)
-	for lines := 0; lines < 6; {
-		if _, err := out.Read(read); err != nil {
-			t.Skipf("strace can't trace here: %v", err)
-		}
-		if read[0] == '\n' {
-			lines++
-		}
-	}
-	cmd.Process.Signal(unix.SIGTERM) // strace takes its process along
-	cmd.Wait()
 	calls, err := os.ReadFile(log)
 	if err != nil {
 		t.Fatal(err)
