@@ -255,35 +255,78 @@ func swap(path, target string) {
 	}
 }
 
-// TestCrowded fills directories with entries: they are refused, and not read to their end.
+// crowd makes a directory of so many empty files.
+func crowd(t *testing.T, dir string, n int) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("%032x", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+	}
+}
+
+// TestCrowded fills each directory with entries: it is refused, and not read to its end.
 func TestCrowded(t *testing.T) {
+	ctx := t.Context()
 	p := newPair(t, t.TempDir(), 100)
 	name := p.busy(t)
-	for _, dir := range []string{mailDir, rootsDir, claimsDir, pinsDir, tempDir} {
-		for i := range 2*maxEntries + 1 {
-			if err := os.WriteFile(p.path(fmt.Sprintf("%s/%d", dir, i)), nil, 0o666); err != nil {
-				t.Fatal(err)
-			}
+	crowded, aside := filepath.Join(p.dir, "crowded"), filepath.Join(p.dir, "aside")
+	crowd(t, crowded, 2*maxEntries+1)
+	move := func(from, to string) {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
 		}
 	}
-	ctx := t.Context()
-	_, err := p.young.GetRoot(ctx, p.sid, 0, 0)
-	want(t, err, wire.QuotaCount)
-	_, err = p.old.Status(ctx, p.sid)
-	want(t, err, wire.QuotaCount)
-	_, _, err = p.young.Mailbox(p.sid.Scope()).Fetch(ctx, 0, 0)
-	want(t, err, wire.QuotaCount)
-	want(t, p.old.Mailbox(p.sid.Scope()).Post(ctx, p.young.cfg.Device, nil), wire.QuotaCount)
-	want(t, p.old.Pin(ctx, p.sid, newPeer(), nil), wire.QuotaCount)
+	for _, c := range []struct {
+		dir  string
+		call func() error
+	}{
+		{rootsDir, func() error { _, err := p.young.GetRoot(ctx, p.sid, 0, 0); return err }},
+		{rootsDir, func() error { return p.old.Commit(ctx, p.sid, root(9, true, "root")) }},
+		{pinsDir, func() error { _, err := p.old.Status(ctx, p.sid); return err }},
+		{pinsDir, func() error { return p.old.Pin(ctx, p.sid, newPeer(), nil) }},
+		{mailDir, func() error { _, _, err := p.young.Mailbox(p.sid.Scope()).Fetch(ctx, 0, 0); return err }},
+		{mailDir, func() error { return p.old.Mailbox(p.sid.Scope()).Post(ctx, p.young.cfg.Device, nil) }},
+	} {
+		move(p.path(c.dir), aside)
+		move(crowded, p.path(c.dir))
+		if err := c.call(); !errors.Is(err, wire.QuotaCount) {
+			t.Errorf("%s: %v", c.dir, err)
+		}
+		move(p.path(c.dir), crowded)
+		move(aside, p.path(c.dir))
+	}
+	for _, dir := range []string{tempDir, blobsDir} { // nobody needs the names in these
+		move(p.path(dir), aside)
+		move(crowded, p.path(dir))
+		again, another := openT(t, p.dir, p.old.cfg.Device, true), id.NewBlob()
+		want(t, again.Session(p.sid).Put(ctx, another, blobOf(another, wire.BlobSizeS)), wire.OK)
+		move(p.path(dir), crowded)
+		move(aside, p.path(dir))
+	}
 	if b, err := p.young.Session(p.sid).Get(ctx, name, nil); err != nil || len(b) != wire.BlobSizeS {
 		t.Errorf("a blob: %v", err)
 	}
-	another := id.NewBlob()
-	want(t, p.old.Session(p.sid).Put(ctx, another, blobOf(another, wire.BlobSizeS)), wire.OK)
+	if err := os.RemoveAll(p.path(mailDir)); err != nil {
+		t.Fatal(err)
+	}
+	move(crowded, p.path(mailDir))
 	want(t, p.old.Finish(ctx, p.sid, []byte("ack")), wire.OK)
 	if left := files(t, p.dir); len(left) != 3 {
 		t.Errorf("%d files are left", len(left))
 	}
+}
+
+// TestFullMailbox: a receiver that never comes leaves a sender with a bounded number of messages.
+func TestFullMailbox(t *testing.T) {
+	p := newPair(t, t.TempDir(), 100)
+	crowd(t, p.path(mailDir), maxEntries)
+	want(t, p.old.Mailbox(p.sid.Scope()).Post(t.Context(), p.young.cfg.Device, nil), wire.QuotaCount)
 }
 
 // TestManyClaims: strangers that write claims have none of them believed, and too many are refused.

@@ -184,15 +184,3 @@ func TestLateMessage(t *testing.T) {
 		t.Fatal(again, err)
 	}
 }
-
-// TestFullMailbox: a receiver that never comes leaves a sender with a bounded number of messages.
-func TestFullMailbox(t *testing.T) {
-	ctx := t.Context()
-	p := newPair(t, t.TempDir(), 100)
-	for range maxEntries {
-		if err := os.WriteFile(p.path("mail/"+id.NewBlob().String()), nil, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want(t, p.old.Mailbox(p.sid.Scope()).Post(ctx, p.young.cfg.Device, nil), wire.QuotaCount)
-}
