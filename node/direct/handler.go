@@ -22,9 +22,14 @@ const (
 // ServeHTTP implements http.Handler: the calls of docs/SPEC.md section 7 that a sender
 // needs. What is refused has a number and no text.
 func (d *Desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := d.serve(w, r); err != nil {
-		refuse(w, statusOf(err))
+	err := d.serve(w, r)
+	if err == nil {
+		return
 	}
+	if r.Header.Get("Expect") != "" {
+		w.Header().Set("Connection", "close") // else net/http would ask for the body after all, to keep the connection
+	}
+	refuse(w, statusOf(err))
 }
 
 // statusOf returns the status with which an error is answered.
@@ -61,7 +66,7 @@ func (d *Desk) serve(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(d.ctx, cancel)()
-	if strings.HasPrefix(r.URL.Path, wire.BlobPath) {
+	if strings.HasPrefix(r.URL.Path, wire.BlobPath) && (r.Method == http.MethodPut || r.Method == http.MethodDelete) {
 		return d.serveBlob(ctx, caller, r)
 	}
 	name, _ := strings.CutPrefix(r.URL.Path, callPath)
@@ -130,19 +135,17 @@ func (d *Desk) awaitAdmission(ctx context.Context, caller id.Peer) error {
 
 // serveBlob serves PUT and DELETE.
 func (d *Desk) serveBlob(ctx context.Context, caller id.Peer, r *http.Request) error {
-	if r.Method != http.MethodPut && r.Method != http.MethodDelete {
-		return wire.NotFound
-	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if err := d.awaitAdmission(ctx, caller); err != nil {
-		return err
+	err := d.awaitAdmission(ctx, caller)
+	switch {
+	case err != nil:
+	case r.Method == http.MethodPut:
+		err = d.putBlob(ctx, caller, r)
+	default:
+		err = d.deleteBlob(caller, r)
 	}
-	if r.Method == http.MethodDelete {
-		return d.deleteBlob(caller, r)
-	}
-	err := d.putBlob(ctx, caller, r)
-	if err != nil && r.Header.Get("Expect") == "" && r.ContentLength <= wire.BlobSizeL {
+	if err != nil && r.Header.Get("Expect") == "" && r.ContentLength > 0 && r.ContentLength <= wire.BlobSizeL {
 		// A refusal that overtakes its body would meet a closed connection; so the body of an honest size is read first.
 		_, _ = io.Copy(io.Discard, r.Body) // it ends by itself: the carrier cuts a body that stalls
 	}

@@ -3,6 +3,7 @@ package direct
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -120,6 +121,11 @@ func TestMalformedRequests(t *testing.T) {
 	}
 }
 
+// zeros never ends.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
 // TestMalformedBlobs does the same to PUT.
 func TestMalformedBlobs(t *testing.T) {
 	w := newWorld(t)
@@ -153,6 +159,10 @@ func TestMalformedBlobs(t *testing.T) {
 		if s := w.request(v.peer, http.MethodPut, c.path, "", c.body, c.edit); s != c.want {
 			t.Errorf("%s: %v, want %v", name, s, c.want)
 		}
+	}
+	endless := func(r *http.Request) { r.ContentLength, r.Body = -1, io.NopCloser(zeros{}) }
+	if s := w.request(v.peer, http.MethodPut, good, "", nil, endless); s != wire.Malformed {
+		t.Errorf("a body without an end: %v", s)
 	}
 	if n := w.deliveries(); n != 0 {
 		t.Errorf("%d deliveries", n)
