@@ -18,7 +18,8 @@ import (
 type Store interface {
 	// Get returns the value of key, nil if there is none. The caller owns it.
 	Get(key string) ([]byte, error)
-	// Put writes all of kv in one synced batch, or nothing; a nil value deletes its key.
+	// Put writes all of kv in one synced batch; a nil value deletes its key. After an error
+	// all of it may be there or nothing, and the desk writes no more.
 	Put(kv map[string][]byte) error
 	// Each calls fn for every key that begins with prefix, in any order. key and value
 	// are valid during the call, which must not use the Store.
@@ -100,6 +101,7 @@ type Desk struct {
 	// what stands here are one.
 	mu       sync.Mutex
 	closed   bool
+	broken   error   // of the store; the desk does not know any more what is in it
 	session  *record // admitted; nil: nobody is
 	root     *remote.Root
 	offers   map[id.Peer]*record // by senders who are not admitted
@@ -163,8 +165,9 @@ func (d *Desk) incarnate() error {
 	return d.cfg.Store.Put(map[string][]byte{keyIncarnation: append(d.incarnation[:], d.cfg.Boot[:]...)})
 }
 
-// Close ends every wait, waits for the requests under way, and lets no other in. The
-// receiver's own calls must have returned, or are waiting ones. It is idempotent.
+// Close ends every wait, waits for the requests under way, and lets no other in. Close
+// the carrier first: a body that is being read is waited for. The receiver's own calls
+// must have returned, or are waiting ones. It is idempotent.
 func (d *Desk) Close() error {
 	d.mu.Lock()
 	d.closed = true
@@ -193,8 +196,14 @@ func (d *Desk) isGuest(caller id.Peer) bool {
 	return caller != d.cfg.Device && (d.session == nil || d.session.Sender != caller)
 }
 
-// put writes to the store. The caller holds mu.
-func (d *Desk) put(kv map[string][]byte) error { return d.cfg.Store.Put(kv) }
+// put writes to the store. A write that failed is never tried again: only the next
+// process can know what came of it. The caller holds mu.
+func (d *Desk) put(kv map[string][]byte) error {
+	if d.broken == nil {
+		d.broken = d.cfg.Store.Put(kv)
+	}
+	return d.broken
+}
 
 // ring lets everyone look again who waits for a change. The caller holds mu.
 func (d *Desk) ring() {

@@ -84,6 +84,9 @@ func (d *Desk) enter(caller id.Peer) (leave func(), err error) {
 	if d.closed {
 		return nil, wire.Draining
 	}
+	if d.broken != nil {
+		return nil, d.broken
+	}
 	if s := d.session; s != nil {
 		if caller != s.Sender {
 			return nil, wire.Forbidden

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -20,13 +19,13 @@ import (
 	"github.com/decant-dev/decant/proto/wire"
 )
 
-// memory is a Store that survives its desk. With fail set to n the n-th Put from then on
-// fails and writes nothing.
+// memory is a Store that survives its desk, and can fail.
 type memory struct {
-	mu   sync.Mutex // guards the rest
-	kv   map[string][]byte
-	puts int
-	fail int
+	mu     sync.Mutex // guards the rest
+	kv     map[string][]byte
+	puts   int
+	fail   int  // the Put that fails
+	stored bool // and has its effect nevertheless
 }
 
 func newMemory() *memory { return &memory{kv: map[string][]byte{}} }
@@ -42,7 +41,9 @@ func (m *memory) Get(key string) ([]byte, error) {
 func (m *memory) Put(kv map[string][]byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.puts++; m.puts == m.fail {
+	m.puts++
+	fails := m.puts == m.fail
+	if fails && !m.stored {
 		return errDisk
 	}
 	for k, v := range kv {
@@ -51,6 +52,9 @@ func (m *memory) Put(kv map[string][]byte) error {
 		} else {
 			m.kv[k] = slices.Clone(v)
 		}
+	}
+	if fails {
+		return errDisk
 	}
 	return nil
 }
@@ -68,17 +72,11 @@ func (m *memory) Each(prefix string, fn func(string, []byte) error) error {
 	return nil
 }
 
-// breakAt lets the n-th Put from now on fail.
-func (m *memory) breakAt(n int) {
+// breakAt lets the n-th Put from now on fail, with its effect or without.
+func (m *memory) breakAt(n int, stored bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.puts, m.fail = 0, n
-}
-
-func (m *memory) clone() *memory {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return &memory{kv: maps.Clone(m.kv)}
+	m.puts, m.fail, m.stored = 0, n, stored
 }
 
 // callerKey names the caller of a request that came over no carrier.
