@@ -19,6 +19,17 @@ import (
 	"github.com/decant-dev/decant/proto/wire"
 )
 
+// quick is a directory in memory, where there is such a thing: for tests that make thousands of files and ask no disk.
+func quick(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "decant-folder-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // busy fills a session with one of everything and returns a blob's name.
 func (p *pair) busy(t *testing.T) id.Blob {
 	t.Helper()
@@ -84,7 +95,7 @@ func (p *pair) changes(t *testing.T, name id.Blob) {
 // TestHostileEntries puts things that are no files of ours in the place of each file and each directory. No call may wait for
 // one, follow it, or fail in any way but with an error.
 func TestHostileEntries(t *testing.T) {
-	outside := t.TempDir()
+	outside := quick(t)
 	private := []byte("what is outside of the folder")
 	secret := filepath.Join(outside, "private")
 	if err := os.WriteFile(secret, frame(kindRoot, rootParts(root(0, false, string(private)))...), 0o600); err != nil {
@@ -121,7 +132,7 @@ func TestHostileEntries(t *testing.T) {
 		}},
 	} {
 		t.Run(thing.name, func(t *testing.T) {
-			p := newPair(t, t.TempDir(), 100)
+			p := newPair(t, quick(t), 100)
 			name := p.busy(t)
 			places := append(files(t, p.dir), "decant", "decant/1", "decant/1/tickets", "decant/1/tmp")
 			for _, dir := range []string{"", blobsDir, rootsDir, pinsDir, claimsDir, mailDir, tempDir} {
@@ -145,7 +156,7 @@ func TestHostileEntries(t *testing.T) {
 // withInstead runs fn while something else is at a place, and then brings back a folder as it was.
 func (p *pair) withInstead(t *testing.T, place string, thing func(string) error, fn func()) {
 	t.Helper()
-	kept := filepath.Join(t.TempDir(), "kept")
+	kept := filepath.Join(quick(t), "kept")
 	if err := os.CopyFS(kept, os.DirFS(p.dir)); err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +284,7 @@ func crowd(t *testing.T, dir string, n int) {
 // TestCrowded fills each directory with entries: it is refused, and not read to its end.
 func TestCrowded(t *testing.T) {
 	ctx := t.Context()
-	p := newPair(t, t.TempDir(), 100)
+	p := newPair(t, quick(t), 100)
 	name := p.busy(t)
 	crowded, aside := filepath.Join(p.dir, "crowded"), filepath.Join(p.dir, "aside")
 	crowd(t, crowded, 2*maxEntries+1)
@@ -324,7 +335,7 @@ func TestCrowded(t *testing.T) {
 
 // TestFullMailbox: a receiver that never comes leaves a sender with a bounded number of messages.
 func TestFullMailbox(t *testing.T) {
-	p := newPair(t, t.TempDir(), 100)
+	p := newPair(t, quick(t), 100)
 	crowd(t, p.path(mailDir), maxEntries)
 	want(t, p.old.Mailbox(p.sid.Scope()).Post(t.Context(), p.young.cfg.Device, nil), wire.QuotaCount)
 }
