@@ -25,6 +25,7 @@ import (
 // for that come from the relay's and the peer's mouth and pass the endpoint's policy like any.
 
 const (
+	visitWithin = 5 * time.Second
 	relayCheck  = 30 * time.Second // between questions to the relay
 	relayFirst  = time.Second      // until the next try after the relay refused or was not there; then twice as long
 	relayMost   = 30 * time.Second // but no longer
@@ -40,7 +41,8 @@ type relaying struct {
 	relay   id.Server
 	through ma.Multiaddr // the address of any device behind the relay
 	node    node
-	wake    chan struct{}
+	wake    chan struct{} // look at once
+	lost    chan struct{} // a connection to the relay has ended
 
 	mu       sync.Mutex // guards the rest
 	seen     []ma.Multiaddr
@@ -58,7 +60,7 @@ func (e *Endpoint) startRelaying() error {
 	if err != nil {
 		return err
 	}
-	r := &relaying{e: e, relay: e.cfg.Relay, through: through, node: newNode(e.host), wake: make(chan struct{}, 1)}
+	r := &relaying{e: e, relay: e.cfg.Relay, through: through, node: newNode(e.host), wake: make(chan struct{}, 1), lost: make(chan struct{}, 1)}
 	if err := client.AddTransport(r.node, up); err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func (e *Endpoint) startRelaying() error {
 // run keeps the connection to the relay up until the endpoint closes.
 func (r *relaying) run() {
 	defer r.stopPunching()
-	pause := relayFirst
+	pause, visited := relayFirst, time.Time{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -79,8 +81,14 @@ func (r *relaying) run() {
 			return
 		case <-r.wake:
 			pause = relayFirst
+		case <-r.lost:
+			if wait := time.Until(visited.Add(pause)); wait > 0 {
+				timer.Reset(wait)
+				continue
+			}
 		case <-timer.C:
 		}
+		visited = time.Now()
 		if err := r.visit(); err != nil {
 			r.e.server.log.Debug("relay", "err", err)
 			timer.Reset(pause/2 + rand.N(pause))
@@ -94,7 +102,7 @@ func (r *relaying) run() {
 
 // visit asks the relay where this device is seen, and for a reservation if this device serves others.
 func (r *relaying) visit() error {
-	ctx, cancel := context.WithTimeout(r.e.ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.e.ctx, visitWithin)
 	defer cancel()
 	pid := peerID(r.relay.Peer)
 	if !r.e.host.connected(r.relay.Peer) {
@@ -116,7 +124,7 @@ func (r *relaying) visit() error {
 		return err
 	}
 	if err := r.look(ctx, c); err != nil {
-		if timedOut(err) {
+		if timedOut(err) && r.e.ctx.Err() == nil {
 			c.Close() // it looks open, and is not
 		}
 		return err
@@ -142,6 +150,8 @@ func (r *relaying) expiry() time.Time {
 
 // look asks on c for the address that this device is seen at.
 func (r *relaying) look(ctx context.Context, c network.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, testWithin)
+	defer cancel()
 	s, err := c.NewStream(ctx)
 	if err != nil {
 		return err

@@ -116,7 +116,7 @@ func NewEndpoint(cfg EndpointConfig) (*Endpoint, error) {
 			return nil, err
 		}
 	}
-	e.wg.Go(func() { watchAddrs(e.ctx, e.local, e.moved) })
+	e.wg.Go(func() { watchAddrs(e.ctx, e.moved) })
 	return e, nil
 }
 
@@ -225,11 +225,14 @@ func (e *Endpoint) Changed() <-chan struct{} { return e.changed }
 // moved takes note of this device's new addresses, and has everything that was connected from another looked at.
 func (e *Endpoint) moved(now []netip.Addr) {
 	e.mu.Lock()
+	lost := slices.ContainsFunc(e.local, func(a netip.Addr) bool { return !slices.Contains(now, a) })
 	e.local = now
 	e.mu.Unlock()
 	e.server.abort(func(c *conn) bool { return left(c.LocalAddr(), now) })
 	for _, c := range e.host.swarm.Conns() {
-		if left(netAddr(c.LocalMultiaddr()), now) {
+		// QUIC does not say which address a connection leaves from, and few outlive the change.
+		local := netAddr(c.LocalMultiaddr())
+		if left(local, now) || lost && local.IP.IsUnspecified() {
 			c.Close()
 		}
 	}
@@ -239,7 +242,7 @@ func (e *Endpoint) moved(now []netip.Addr) {
 		}
 		d.Kick()
 	})
-	e.retry(id.Peer{})
+	e.retry()
 	e.askRelay()
 	poke(e.changed)
 }
@@ -272,14 +275,24 @@ func (e *Endpoint) each(f func(*PeerDialer)) {
 	}
 }
 
-// retry makes what keeps a connection to peer up, or with a zero peer to any, look at once.
-func (e *Endpoint) retry(peer id.Peer) {
+// retry makes what keeps connections up look at once.
+func (e *Endpoint) retry() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for p, r := range e.reached {
-		if p == peer || peer.IsZero() {
-			poke(r.wake)
-		}
+	for _, r := range e.reached {
+		poke(r.wake)
+	}
+}
+
+// lost tells what keeps a connection to peer up that one has ended.
+func (e *Endpoint) lost(peer id.Peer) {
+	if e.relaying != nil && peer == e.relaying.relay.Peer {
+		poke(e.relaying.lost)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r := e.reached[peer]; r != nil {
+		poke(r.lost)
 	}
 }
 
@@ -299,10 +312,8 @@ func (e *Endpoint) linked(c network.Conn, came bool) {
 		}
 	})
 	switch {
-	case !came && p == e.cfg.Relay.Peer:
-		e.askRelay()
 	case !came:
-		e.retry(p)
+		e.lost(p)
 	case relayed(c.RemoteMultiaddr()) && c.Stat().Direction == network.DirInbound && e.relaying != nil:
 		e.spawn(func() { e.relaying.meet(p, c) })
 	}
@@ -329,7 +340,8 @@ func (e *Endpoint) Close() error {
 
 // reacher keeps a libp2p connection to one peer up.
 type reacher struct {
-	wake   chan struct{}
+	wake   chan struct{} // dial at once
+	lost   chan struct{} // a connection has ended
 	cancel context.CancelFunc
 }
 
@@ -347,9 +359,9 @@ func (e *Endpoint) Reach(peer id.Peer, addrs []string) {
 	switch {
 	case r == nil && addrs != nil && e.ctx.Err() == nil:
 		ctx, cancel := context.WithCancel(e.ctx)
-		r = &reacher{wake: make(chan struct{}, 1), cancel: cancel}
+		r = &reacher{wake: make(chan struct{}, 1), lost: make(chan struct{}, 1), cancel: cancel}
 		e.reached[peer] = r
-		e.wg.Go(func() { e.keepUp(ctx, peer, r.wake) })
+		e.wg.Go(func() { e.keepUp(ctx, peer, r) })
 	case r != nil && addrs == nil:
 		r.cancel()
 		delete(e.reached, peer)
@@ -358,27 +370,32 @@ func (e *Endpoint) Reach(peer id.Peer, addrs []string) {
 	}
 }
 
-// keepUp dials peer whenever no direct connection is there.
-func (e *Endpoint) keepUp(ctx context.Context, peer id.Peer, wake <-chan struct{}) {
-	pause := waveEvery
+// keepUp dials peer when no direct connection is there: at once, then ever more seldom until one lasts.
+func (e *Endpoint) keepUp(ctx context.Context, peer id.Peer, r *reacher) {
+	pause, dialled := waveEvery, time.Time{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-wake:
+		case <-r.wake:
 			pause = waveEvery
+		case <-r.lost:
+			if wait := time.Until(dialled.Add(pause)); wait > 0 {
+				timer.Reset(wait)
+				continue
+			}
 		case <-timer.C:
 		}
-		if !e.server.counter.has(peer) && !e.host.connected(peer) {
+		if e.server.counter.has(peer) || e.host.connected(peer) {
+			pause = waveEvery
+		} else {
+			dialled = time.Now()
 			dctx, cancel := context.WithTimeout(ctx, waveLasts)
-			if _, err := e.host.dialDirect(dctx, peer); err != nil {
-				pause = min(2*pause, betterMost)
-			} else {
-				pause = waveEvery
-			}
+			e.host.dialDirect(dctx, peer) // what comes of it shows by the connection
 			cancel()
+			pause = min(2*pause, betterMost)
 		}
 		timer.Reset(pause)
 	}

@@ -97,6 +97,7 @@ func TestEndpoint(t *testing.T) {
 // TestEndpointBetter: a device that is first known by its libp2p addresses only is asked on the fast lane once its address
 // is known, and no request fails on the way.
 func TestEndpointBetter(t *testing.T) {
+	t.Parallel()
 	receiver := endpoint(t, EndpointConfig{Handler: echo})
 	sender := endpoint(t, EndpointConfig{})
 	at := receiver.server.Addr().AddrPort()
@@ -131,6 +132,7 @@ func TestEndpointBetter(t *testing.T) {
 
 // TestReach: a receiver that nobody can dial is asked over the connection that it opens itself.
 func TestReach(t *testing.T) {
+	t.Parallel()
 	receiver := endpoint(t, EndpointConfig{Handler: echo})
 	sender := endpoint(t, EndpointConfig{})
 	d := dialPeer(t, sender, receiver.self())
@@ -151,6 +153,7 @@ func TestReach(t *testing.T) {
 
 // TestAllow: strangers get no connection and no answer on either carrier, and a device that falls from favour loses both.
 func TestAllow(t *testing.T) {
+	t.Parallel()
 	var friend atomic.Pointer[id.Peer]
 	receiver := endpoint(t, EndpointConfig{Handler: echo, Allow: func(p id.Peer) bool { f := friend.Load(); return f != nil && *f == p }})
 	at := receiver.server.Addr().AddrPort()
@@ -226,6 +229,7 @@ func TestNoPath(t *testing.T) {
 
 // TestE17WrongDevice: another identity at the address that was told gets no request.
 func TestE17WrongDevice(t *testing.T) {
+	t.Parallel()
 	var requests atomic.Int32
 	other := endpoint(t, EndpointConfig{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) })})
 	sender := endpoint(t, EndpointConfig{})

@@ -89,6 +89,7 @@ func newHost(cfg hostConfig) (_ *host, err error) {
 		return nil, err
 	}
 	h.swarm.SetStreamHandler(h.welcome)
+	h.swarm.Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { h.thin(c) }})
 	return h, errors.Join(h.addTCP(), h.addQUIC())
 }
 
@@ -249,6 +250,18 @@ func (h *host) sweep() {
 	}
 }
 
+// maxLinks is how many connections one peer has. A device that comes and goes leaves some behind that only look open.
+const maxLinks = 4
+
+// thin closes the oldest connections of c's peer, so that there is room for the next.
+func (h *host) thin(c network.Conn) {
+	if all := h.swarm.ConnsToPeer(c.RemotePeer()); len(all) > maxLinks {
+		for _, old := range all[:len(all)-maxLinks] {
+			old.Close()
+		}
+	}
+}
+
 // kept reports whether c outlives idleness.
 func (h *host) kept(c network.Conn) bool {
 	p, err := id.PeerFromBytes([]byte(c.RemotePeer()))
@@ -330,11 +343,12 @@ func (h *host) hangUp(peer id.Peer) {
 	}
 }
 
-// dialThrough returns a connection to peer, through a relay unless a direct one comes about sooner.
-func (h *host) dialThrough(ctx context.Context, peer id.Peer, relay ma.Multiaddr) (network.Conn, error) {
+// dialThrough returns a connection to peer, through the relay at addr unless a direct one comes about sooner.
+func (h *host) dialThrough(ctx context.Context, peer, relay id.Peer, addr ma.Multiaddr) (network.Conn, error) {
 	pid := peerID(peer)
-	h.swarm.Peerstore().AddAddr(pid, relay, peerstore.TempAddrTTL)
+	h.swarm.Peerstore().AddAddr(pid, addr, peerstore.TempAddrTTL)
 	h.swarm.Backoff().Clear(pid)
+	h.swarm.Backoff().Clear(peerID(relay))
 	c, err := h.swarm.DialPeer(ctx, pid)
 	if err != nil {
 		return nil, wrongServer(swarmError(err), peer)
@@ -438,7 +452,7 @@ func newStream(s network.Stream, p id.Peer, w pace) *stream {
 }
 
 // netAddr gives IP and port as a TCP address, over QUIC too: what a quota asks is the IP.
-func netAddr(m ma.Multiaddr) net.Addr {
+func netAddr(m ma.Multiaddr) *net.TCPAddr {
 	a := new(net.TCPAddr)
 	if ip, err := manet.ToIP(m); err == nil {
 		a.IP = ip

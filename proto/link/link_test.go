@@ -148,7 +148,7 @@ func benchBlobs(b *testing.B, carrier Carrier, conns int, put bool) {
 	}
 }
 
-func transferBlob(d *Dialer, blob, buf []byte, put bool) error {
+func transferBlob(d http.RoundTripper, blob, buf []byte, put bool) error {
 	method, body := "GET", io.ReadCloser(http.NoBody)
 	if put {
 		method = "PUT"

@@ -189,6 +189,7 @@ func TestL1Announcements(t *testing.T) {
 // TestAnnounceBrowse: one device finds another on this machine's networks, before and after it asked, and no more once it
 // has stopped.
 func TestAnnounceBrowse(t *testing.T) {
+	t.Parallel()
 	if len(segments()) == 0 {
 		t.Skip("no interface that can multicast")
 	}

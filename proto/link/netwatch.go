@@ -10,7 +10,7 @@ import (
 
 // lookInterval is how often this device's addresses are looked at. Not every system tells of a change, and looking costs
 // tens of microseconds.
-const lookInterval = 2 * time.Second
+const lookInterval = time.Second
 
 // localAddrs returns this device's addresses, sorted, zones included.
 //
@@ -49,19 +49,22 @@ func routedAddrs() (out []netip.Addr) {
 	return out
 }
 
-// watchAddrs calls changed with the new addresses each time they are others than before, until ctx ends.
-func watchAddrs(ctx context.Context, now []netip.Addr, changed func([]netip.Addr)) {
+// watchAddrs calls changed with this device's addresses each time they, or where packets would leave from, are others than
+// before, until ctx ends. An interface that is down keeps its addresses, but nothing is sent from them.
+func watchAddrs(ctx context.Context, changed func([]netip.Addr)) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
+	addrs, routed := localAddrs(), routedAddrs()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if next := localAddrs(); !slices.Equal(next, now) {
-			now = next
-			changed(now)
+		nextAddrs, nextRouted := localAddrs(), routedAddrs()
+		if !slices.Equal(nextAddrs, addrs) || !slices.Equal(nextRouted, routed) {
+			addrs, routed = nextAddrs, nextRouted
+			changed(addrs)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package link
 
 import (
 	"context"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/event"
@@ -60,7 +59,7 @@ func (n node) Connect(ctx context.Context, to peer.AddrInfo) error {
 
 // NewStream implements host.Host.
 func (n node) NewStream(ctx context.Context, p peer.ID, protocols ...protocol.ID) (network.Stream, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, n.lim.Setup)
 	defer cancel()
 	s, err := n.swarm.NewStream(ctx, p)
 	if err != nil {

@@ -23,8 +23,9 @@ import (
 //	          The first to finish a handshake with the right identity is the way; what comes later is closed
 //	a way     new requests take it. If a better grade exists, waves of better dials, less and less often
 //	better    new requests take the better one; requests under way end on the old one, which then closes
-//	silence   when requests wait and no byte moves for 3 s, the way has 4 s to open one more connection, or is given up
-//	          with all that is on it
+//	silence   when requests wait and no byte moves for 1.5 s, or the network has changed, the way is in doubt: it has 4 s to
+//	          open one more connection, or is given up with all that is on it. After half a second of doubt, waves of all
+//	          grades begin, and what they find replaces it
 //
 // Waves overlap, since the first packets of a dial that began while there was no path are lost, and the system repeats
 // them ever more slowly.
@@ -34,14 +35,18 @@ const (
 	relayAfter  = time.Second            // the relay's behind both
 	waveEvery   = 1500 * time.Millisecond
 	waveLasts   = 6 * time.Second
-	maxWaves    = 4                // at a time
-	eager       = 2 * time.Minute  // after that, waves for want of a way come every slowEvery
-	slowEvery   = 5 * time.Second  //
-	betterFirst = 2 * time.Second  // until the first wave for something better; then twice as long each time
-	betterMost  = 30 * time.Second // but no longer
-	silentAfter = 3                // seconds
+	maxWaves    = 4                      // at a time
+	hurryEvery  = 200 * time.Millisecond // between waves that are called for
+	eager       = 2 * time.Minute        // after that, waves for want of a way come every slowEvery
+	slowEvery   = 5 * time.Second        //
+	betterFirst = 2 * time.Second        // until the first wave for something better; then twice as long each time
+	betterMost  = 30 * time.Second       // but no longer
+	listenEvery = 500 * time.Millisecond
+	silentAfter = 3  // times listened to
+	proveAgain  = 20 // more times of silence, until a way that was proved is proved again
 	proveWithin = 4 * time.Second
-	proveAgain  = 10 // seconds of silence until a way that was proved is asked again
+	testWithin  = 2 * time.Second // for a libp2p connection that looks open to open a stream
+	doubtAfter  = 500 * time.Millisecond
 	patience    = 10 * time.Second
 	peerStall   = 15 * time.Second
 	peerConns   = 16
@@ -62,6 +67,7 @@ type PeerDialer struct {
 	wake    chan struct{} // look at once
 	prove   chan struct{} // and prove the way
 	results chan result
+	proved  chan *way
 	changed chan struct{}
 
 	mu    sync.Mutex // guards the rest
@@ -80,7 +86,7 @@ type result struct {
 // Dial returns a PeerDialer to peer. It begins to look for a way at once: with the addresses of SetAddrs, with connections
 // that the peer opens to this endpoint, and through the relay. Close it after use.
 func (e *Endpoint) Dial(peer id.Peer) *PeerDialer {
-	d := &PeerDialer{e: e, peer: peer, wake: make(chan struct{}, 1), prove: make(chan struct{}, 1), results: make(chan result),
+	d := &PeerDialer{e: e, peer: peer, wake: make(chan struct{}, 1), prove: make(chan struct{}, 1), results: make(chan result), proved: make(chan *way),
 		changed: make(chan struct{}, 1), ready: make(chan struct{})}
 	d.ctx, d.cancel = context.WithCancel(e.ctx)
 	e.mu.Lock()
@@ -88,6 +94,7 @@ func (e *Endpoint) Dial(peer id.Peer) *PeerDialer {
 	e.mu.Unlock()
 	d.wg.Go(d.run)
 	e.askRelay()
+	d.look()
 	return d
 }
 
@@ -112,7 +119,7 @@ func (d *PeerDialer) await(ctx context.Context) (*way, error) {
 	defer limit.Stop()
 	for {
 		d.mu.Lock()
-		w, ready, last := d.cur, d.ready, d.last
+		w, ready := d.cur, d.ready
 		d.mu.Unlock()
 		if d.ctx.Err() != nil {
 			return nil, ErrClosed
@@ -126,9 +133,19 @@ func (d *PeerDialer) await(ctx context.Context) (*way, error) {
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		case <-limit.C:
-			return nil, fmt.Errorf("%w: %v", ErrNoPath, last)
+			return nil, d.noPath()
 		}
 	}
+}
+
+// noPath is ErrNoPath with the reason of the last failure, which is none that callers could act on.
+func (d *PeerDialer) noPath() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.last == nil {
+		return ErrNoPath
+	}
+	return fmt.Errorf("%w: %v", ErrNoPath, d.last)
 }
 
 // Peer returns the other end.
@@ -193,12 +210,14 @@ func (d *PeerDialer) Close() error {
 
 // search is the state of run.
 type search struct {
-	waves  int           // under way
-	began  time.Time     // the last one
-	lost   time.Time     // when there was a way last
-	pause  time.Duration // between waves for something better
-	moved  uint64        // what had moved at the last look
-	silent int           // looks since it did
+	waves   int           // under way
+	hurried time.Time     // when a wave was made due at once
+	began   time.Time     // the last one
+	lost    time.Time     // when there was a way last
+	pause   time.Duration // between waves for something better
+	doubt   time.Time     // since when the way may be broken; zero: it works
+	moved   uint64        // what had moved when last listened to
+	silent  int           // times listened to since it did
 }
 
 // run looks after the way until Close.
@@ -206,8 +225,8 @@ func (d *PeerDialer) run() {
 	defer d.settle(nil, true)
 	tick := time.NewTicker(stagger)
 	defer tick.Stop()
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
+	listen := time.NewTicker(listenEvery)
+	defer listen.Stop()
 	s := search{lost: time.Now(), pause: betterFirst}
 	for {
 		select {
@@ -222,13 +241,22 @@ func (d *PeerDialer) run() {
 			s.waves--
 			d.take(r, &s)
 		case <-d.wake:
-			s.began, s.lost, s.pause = time.Time{}, time.Now(), betterFirst
+			s.lost, s.pause = time.Now(), betterFirst
+			if time.Since(s.hurried) > hurryEvery {
+				s.hurried, s.began = time.Now(), time.Time{}
+			} else {
+				s.began = s.hurried.Add(hurryEvery - waveEvery)
+			}
 			d.wave(&s)
 		case <-d.prove:
-			d.check(d.way())
+			d.check(&s)
+		case w := <-d.proved:
+			if w == d.way() {
+				s.doubt = time.Time{}
+			}
 		case <-tick.C:
 			d.wave(&s)
-		case <-second.C:
+		case <-listen.C:
 			d.listen(&s)
 		}
 	}
@@ -248,11 +276,11 @@ func (d *PeerDialer) take(r result, s *search) {
 		d.mu.Lock()
 		d.last = r.err
 		d.mu.Unlock()
-	case w != nil && w.grade <= r.w.grade:
+	case w != nil && w.grade <= r.w.grade && s.doubt.IsZero():
 		r.w.kill()
 	default:
 		d.settle(r.w, false)
-		s.pause, s.silent = betterFirst, 0
+		s.pause, s.silent, s.doubt = betterFirst, 0, time.Time{}
 	}
 }
 
@@ -278,41 +306,48 @@ func (d *PeerDialer) settle(w *way, now bool) {
 	}
 }
 
-// lose gives w up if it is the way. It may be called from any goroutine.
+// lose gives w up. It may be called from any goroutine.
 func (d *PeerDialer) lose(w *way, now bool) {
 	d.mu.Lock()
-	mine := d.cur == w && w != nil
+	mine := d.cur == w
 	if mine {
 		d.cur, d.ready = nil, make(chan struct{})
 	}
 	d.mu.Unlock()
-	if !mine {
-		return
-	}
 	if now {
 		w.kill()
 	} else {
 		w.retire()
 	}
-	poke(d.changed)
-	d.look()
+	if mine {
+		poke(d.changed)
+		d.look()
+	}
 }
 
-// check proves w in the background.
-func (d *PeerDialer) check(w *way) {
-	if w == nil {
+// check puts the way in doubt and proves it in the background.
+func (d *PeerDialer) check(s *search) {
+	w := d.way()
+	if w == nil || !s.doubt.IsZero() {
 		return
 	}
+	s.doubt = time.Now()
+	d.e.askRelay()
 	d.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(d.ctx, proveWithin)
 		defer cancel()
 		if err := w.prove(ctx); err != nil {
 			d.lose(w, true)
+			return
+		}
+		select {
+		case d.proved <- w:
+		case <-d.ctx.Done():
 		}
 	})
 }
 
-// listen notices silence, once a second.
+// listen notices silence.
 func (d *PeerDialer) listen(s *search) {
 	w := d.way()
 	if w != nil && w.grade < gradeRelay {
@@ -327,34 +362,44 @@ func (d *PeerDialer) listen(s *search) {
 		return
 	}
 	if s.silent++; s.silent == silentAfter || s.silent > silentAfter && s.silent%proveAgain == 0 {
-		d.check(w)
+		d.check(s)
 	}
 }
 
 // wave starts the next wave if it is due.
 func (d *PeerDialer) wave(s *search) {
 	w, worst, every := d.way(), gradeNone, waveEvery
-	switch {
-	case w != nil && w.grade == gradeFast:
+	if w != nil {
 		s.lost = time.Now()
+	} else {
+		s.doubt = time.Time{}
+	}
+	switch doubted := !s.doubt.IsZero(); {
+	case doubted && time.Since(s.doubt) < doubtAfter:
+		return
+	case doubted: // as if there were none
+	case w != nil && w.grade == gradeFast:
 		return
 	case w != nil:
-		s.lost, worst, every = time.Now(), w.grade, s.pause
+		worst, every = w.grade, s.pause
 	case time.Since(s.lost) > eager:
 		every = slowEvery
 	}
 	if s.waves >= maxWaves || time.Since(s.began) < every {
 		return
 	}
-	if w != nil && !s.began.IsZero() {
-		s.pause = min(2*s.pause, betterMost)
-	}
 	cs := d.candidates(worst)
 	if len(cs) == 0 {
 		return
 	}
+	if w != nil && !s.began.IsZero() {
+		s.pause = min(2*s.pause, betterMost)
+	}
 	s.began = time.Now()
 	s.waves++
+	if w == nil {
+		d.e.askRelay()
+	}
 	d.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(d.ctx, waveLasts)
 		defer cancel()
@@ -481,7 +526,7 @@ func (d *PeerDialer) findRelay(ctx context.Context) (*way, error) {
 			c.Close()
 		}
 	}
-	c, err := d.e.host.dialThrough(ctx, d.peer, d.e.relaying.through)
+	c, err := d.e.host.dialThrough(ctx, d.peer, d.e.cfg.Relay.Peer, d.e.relaying.through)
 	if err != nil {
 		return nil, err
 	}
@@ -502,7 +547,7 @@ func (d *PeerDialer) findOn(ctx context.Context, g grade, c network.Conn) (*way,
 	if g == gradeHost {
 		path = pathTo(multiIP(c.RemoteMultiaddr()))
 	}
-	ctx, cancel := context.WithTimeout(ctx, proveWithin/2)
+	ctx, cancel := context.WithTimeout(ctx, testWithin)
 	defer cancel()
 	return d.find(ctx, g, path, netip.AddrPort{}, func(ctx context.Context, p pace) (line, error) {
 		ctx, cancel := context.WithTimeout(ctx, proveWithin)

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -157,6 +158,26 @@ func (n relayNode) SetStreamHandler(p protocol.ID, f network.StreamHandler) {
 		}
 		f(c)
 	})
+}
+
+// NewStream implements host.Host: on the newest connection, since a device that was cut off, or is another process by now, has
+// left one behind that only looks open.
+func (n relayNode) NewStream(ctx context.Context, p peer.ID, protocols ...protocol.ID) (network.Stream, error) {
+	to, err := id.PeerFromBytes([]byte(p))
+	if err != nil {
+		return nil, err
+	}
+	conns := n.direct(to)
+	if len(conns) == 0 {
+		return nil, network.ErrNoConn
+	}
+	ctx, cancel := context.WithTimeout(ctx, n.lim.Setup)
+	defer cancel()
+	s, err := conns[0].NewStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s, n.speak(ctx, s, protocols[0])
 }
 
 // countedStream is a circuit's stream from src, as the relay sees it. Its first message, which names dst, was read ahead.

@@ -95,6 +95,7 @@ func outside(t testing.TB, relay *Server, h http.Handler) *Endpoint {
 
 // TestRelay: devices that share a session reach each other through the relay, which counts what passes; others don't.
 func TestRelay(t *testing.T) {
+	t.Parallel()
 	relay, l := listenRelay(t)
 	receiver, sender, stranger := outside(t, relay, echo), outside(t, relay, nil), outside(t, relay, nil)
 	l.befriend(sender.self(), receiver.self())
@@ -140,6 +141,7 @@ func TestRelay(t *testing.T) {
 
 // TestRelayComesBack: the relay goes and comes again, and requests with it.
 func TestRelayComesBack(t *testing.T) {
+	t.Parallel()
 	relay, l := listenRelay(t)
 	receiver, sender := outside(t, relay, echo), outside(t, relay, nil)
 	l.befriend(sender.self(), receiver.self())
@@ -160,6 +162,7 @@ func TestRelayComesBack(t *testing.T) {
 
 // TestPunch: two devices that meet at the relay end up talking directly, and the circuit closes.
 func TestPunch(t *testing.T) {
+	t.Parallel()
 	relay, l := listenRelay(t)
 	receiver := endpoint(t, EndpointConfig{Handler: echo, Relay: relay.Server()})
 	sender := endpoint(t, EndpointConfig{Relay: relay.Server()})
@@ -176,6 +179,7 @@ func TestPunch(t *testing.T) {
 
 // TestL1NothingTold: neither a relay nor a device says anything about itself but what it does.
 func TestL1NothingTold(t *testing.T) {
+	t.Parallel()
 	relay, _ := listenRelay(t)
 	device := endpoint(t, EndpointConfig{Handler: echo, Relay: relay.Server()})
 	ask := endpoint(t, EndpointConfig{})

