@@ -1,0 +1,274 @@
+//go:build linux
+
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/decant-dev/decant/test/env"
+	"github.com/decant-dev/decant/test/env/corpus"
+	"github.com/decant-dev/decant/test/natlab"
+)
+
+// world is a lab with a server in it.
+type world struct {
+	options
+	lab     *natlab.Lab
+	dir     string
+	server  *natlab.Device
+	address string // of the server, as devices are told
+	runs    int
+}
+
+func newWorld(ctx context.Context, o options) (*world, error) {
+	w := &world{options: o}
+	if err := w.open(ctx); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *world) open(ctx context.Context) (err error) {
+	if w.lab, err = natlab.New(); err != nil {
+		return err
+	}
+	if w.dir, err = os.MkdirTemp("", "decant-lab-"); err != nil {
+		return err
+	}
+	if w.bin == "" {
+		if w.bin, err = env.Binary(env.Plain); err != nil {
+			return err
+		}
+	}
+	return w.serve(ctx)
+}
+
+func (w *world) close() {
+	if w.lab != nil {
+		w.lab.Close()
+	}
+	os.RemoveAll(w.dir)
+}
+
+// serve starts the server on the internet itself.
+func (w *world) serve(ctx context.Context) (err error) {
+	if w.server, err = w.lab.Public(natlab.Cable{}); err != nil {
+		return err
+	}
+	p, err := w.server.Start(ctx, env.Command{Path: w.bin, Args: append(w.log("server"), "serve", "--data", filepath.Join(w.dir, "server"),
+		"--host", w.server.Addr().String(), "--ballast", "1MiB", "--watermark", "1MiB")})
+	if err != nil {
+		return err
+	}
+	line, err := p.WaitFor(ctx, "the server's address", func(e env.Event) bool { return strings.Contains(e.Raw, "@") })
+	w.address = strings.TrimSpace(line.Raw)
+	return err
+}
+
+// log returns the flag that makes a process write a log, if that is wanted.
+func (w *world) log(name string) []string {
+	if w.logs == "" {
+		return nil
+	}
+	return []string{"--log", filepath.Join(w.logs, fmt.Sprintf("%02d-%s.log", w.runs, name))}
+}
+
+// collection makes files of that many bytes altogether, which no compression makes smaller.
+func (w *world) collection(bytes int64) (dir string, err error) {
+	const file = 1 << 20
+	part := corpus.Part{Dir: "photos", Ext: ".jpg", Count: int(max(1, bytes/file)), PerDir: 200, Fill: corpus.JPEG}
+	part.Min = bytes / int64(part.Count)
+	part.Max = part.Min
+	dir = filepath.Join(w.dir, fmt.Sprintf("collection-%d", bytes))
+	if _, err := os.Stat(dir); err == nil {
+		return dir, nil
+	}
+	_, err = corpus.Generate(dir, corpus.Spec{Name: "lab", Parts: []corpus.Part{part}}, w.seed)
+	return dir, err
+}
+
+// size is that of the collection: what the table has if the command line says nothing else.
+func (w *world) size(mebi int) int64 {
+	if w.mebi > 0 {
+		mebi = w.mebi
+	}
+	return int64(mebi) << 20
+}
+
+// transfer is one collection on its way from one device to another.
+type transfer struct {
+	sender, receiver *env.Process
+	typed            time.Time // when the sender was given the code
+	source, at       string
+	w                *world
+}
+
+// begin starts both sides, with state of their own, and gives the sender the receiver's code.
+func (w *world) begin(ctx context.Context, source string, from, to *natlab.Device) (*transfer, error) {
+	w.runs++
+	t := &transfer{w: w, source: source, at: filepath.Join(w.dir, fmt.Sprint("run-", w.runs))}
+	var err error
+	if t.receiver, err = to.Start(ctx, w.device("new", t.at, "receive", "--yes", "--to", filepath.Join(t.at, "to"))); err != nil {
+		return nil, err
+	}
+	code, err := t.receiver.WaitFor(ctx, "a code", func(e env.Event) bool { return e.Pairing != nil && e.Pairing.Code != "" })
+	if err != nil {
+		return nil, err
+	}
+	send := w.device("old", t.at, "send", "--code-fd", "3", source)
+	send.Secret = code.Pairing.Code
+	t.typed = time.Now()
+	t.sender, err = from.Start(ctx, send)
+	return t, err
+}
+
+func (w *world) device(name, at string, args ...string) env.Command {
+	return env.Command{Path: w.bin, Args: append(append([]string{"--json", "--server", w.address, "--state", filepath.Join(at, name)}, w.log(name)...), args...)}
+}
+
+// end waits for both sides and compares what arrived with what was sent. Where one fails, the other need not go on.
+func (t *transfer) end() (*result, error) {
+	defer os.RemoveAll(t.at)
+	first, second := t.sender, t.receiver
+	select {
+	case <-t.sender.Done():
+	case <-t.receiver.Done():
+		first, second = t.receiver, t.sender
+	}
+	err := first.Wait().Err()
+	if err != nil {
+		second.Kill()
+	}
+	sent, received := t.sender.Wait(), t.receiver.Wait()
+	t.w.keep("old", sent)
+	t.w.keep("new", received)
+	if err != nil {
+		return nil, err
+	}
+	if err := second.Wait().Err(); err != nil {
+		return nil, err
+	}
+	if err := corpus.Compare(t.source, filepath.Join(t.at, "to", filepath.Base(t.source))); err != nil {
+		return nil, err
+	}
+	return newResult(t.typed, sent, received), nil
+}
+
+// pair runs a whole transfer from the first device to the second, within the limit.
+func (w *world) pair(ctx context.Context, source string, devices [2]*natlab.Device) (*result, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.limit)
+	defer cancel()
+	t, err := w.begin(ctx, source, devices[0], devices[1])
+	if err != nil {
+		return nil, err
+	}
+	return t.end()
+}
+
+// keep writes down what a process said, if logs are wanted.
+func (w *world) keep(name string, r *env.Result) {
+	if w.logs == "" {
+		return
+	}
+	var b strings.Builder
+	for _, e := range r.Events {
+		fmt.Fprintln(&b, e.Raw)
+	}
+	os.WriteFile(filepath.Join(w.logs, fmt.Sprintf("%02d-%s.jsonl", w.runs, name)), []byte(b.String()+r.Stderr), 0o600)
+}
+
+// result is what both sides' events say about a transfer that worked.
+type result struct {
+	first  time.Duration    // from the typed code to the first sealed bytes at the new device
+	moving time.Duration    // from the beginning of sending to the receipt at the old device
+	all    time.Duration    // from the typed code to the receipt at the old device
+	sealed int64            // bytes that the old device put, padding included
+	routes map[string]int64 // of them, by the route that it said
+}
+
+func newResult(typed time.Time, sent, received *env.Result) *result {
+	r := &result{routes: map[string]int64{}, sealed: sent.WireBytes(), all: ended(sent).Sub(typed)}
+	for _, e := range received.Events {
+		if e.Progress != nil && e.Progress.WireBytes > 0 {
+			r.first = e.Time.Sub(typed)
+			break
+		}
+	}
+	var before int64
+	for _, e := range sent.Events {
+		if e.Stage == "sending" && r.moving == 0 {
+			r.moving = ended(sent).Sub(e.Time)
+		}
+		if e.Progress == nil {
+			continue
+		}
+		if e.Progress.WireBytes < before { // another stage counts from nothing
+			before = 0
+		}
+		r.routes[route(e)] += e.Progress.WireBytes - before
+		before = e.Progress.WireBytes
+	}
+	return r
+}
+
+func ended(r *env.Result) time.Time { return r.Events[len(r.Events)-1].Time }
+
+func route(e env.Event) string {
+	var line struct {
+		Progress struct {
+			Route string `json:"route"`
+		} `json:"progress"`
+	}
+	json.Unmarshal([]byte(e.Raw), &line) // it was read once already
+	return line.Progress.Route
+}
+
+// route is the one that most went over.
+func (r *result) route() string {
+	most := ""
+	for name, n := range r.routes {
+		if n > r.routes[most] {
+			most = name
+		}
+	}
+	return most
+}
+
+// shares lists the routes with what part each carried, the largest first.
+func (r *result) shares() string {
+	var names []string
+	var sum int64
+	for name, n := range r.routes {
+		if n > 0 {
+			names = append(names, name)
+			sum += n
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(r.routes[b], r.routes[a]) })
+	for i, name := range names {
+		if len(names) > 1 {
+			names[i] = fmt.Sprintf("%s %.0f %%", name, 100*float64(r.routes[name])/float64(sum))
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// perSecond is a rate for people.
+func perSecond(bytes int64, d time.Duration) string {
+	rate := float64(bytes) / d.Seconds()
+	if rate < 1e6 {
+		return fmt.Sprintf("%.1f kB/s", rate/1e3)
+	}
+	return fmt.Sprintf("%.1f MB/s", rate/1e6)
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()) }
