@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -449,6 +450,31 @@ func TestPutRefusals(t *testing.T) {
 	third := openT(t, p.dir, newPeer(), false).Mailbox(p.sid.Scope())
 	want(t, third.Post(ctx, p.young.cfg.Device, nil), wire.Forbidden)
 	want(t, third.Post(ctx, p.old.cfg.Device, nil), wire.OK)
+}
+
+// TestOneNameAtOnce: of two contents that come under one name at once, one is there and the other was refused, each time.
+func TestOneNameAtOnce(t *testing.T) {
+	p := newPair(t, t.TempDir(), 100)
+	s := p.old.Session(p.sid)
+	blobs := [2][]byte{blobOf(id.Blob{1}, wire.BlobSizeS), blobOf(id.Blob{2}, wire.BlobSizeS)}
+	for range 50 {
+		name := id.NewBlob()
+		var errs [2]error
+		var wg sync.WaitGroup
+		for i := range blobs {
+			wg.Go(func() { errs[i] = s.Put(t.Context(), name, blobs[i]) })
+		}
+		wg.Wait()
+		first := 0
+		if errs[0] != nil {
+			first = 1
+		}
+		want(t, errs[first], wire.OK)
+		want(t, errs[1-first], wire.Conflict)
+		if b, err := s.Get(t.Context(), name, nil); err != nil || !bytes.Equal(b, blobs[first]) {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestBeforeTheSender: a receiver that looks before anything is there is told so, and finds it later.

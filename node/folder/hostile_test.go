@@ -196,6 +196,26 @@ func TestLinkInside(t *testing.T) {
 	}
 }
 
+// TestLinkBeside: a link from one blob to another is no blob.
+func TestLinkBeside(t *testing.T) {
+	p := newPair(t, t.TempDir(), 100)
+	name, link := p.busy(t), id.NewBlob()
+	if err := os.Symlink(name.String(), p.path(blobsDir+"/"+link.String())); err != nil {
+		t.Fatal(err)
+	}
+	_, err := p.young.Session(p.sid).Get(t.Context(), link, nil)
+	want(t, err, wire.NotFound)
+	if has, err := p.young.Session(p.sid).Has(t.Context(), []id.Blob{link}); err != nil || has[0] {
+		t.Error(has, err)
+	}
+	want(t, p.old.Session(p.sid).Put(t.Context(), link, blobOf(link, wire.BlobSizeS)), wire.OK) // takes the link's place
+	for _, n := range []id.Blob{name, link} {
+		if b, err := p.young.Session(p.sid).Get(t.Context(), n, nil); err != nil || !bytes.Equal(b, blobOf(n, wire.BlobSizeS)) {
+			t.Error(err)
+		}
+	}
+}
+
 // TestRaces changes files into links, pipes and directories and back while calls read and write them. Run for the escapes and
 // hangs that a check before a use leaves open.
 func TestRaces(t *testing.T) {
