@@ -24,6 +24,16 @@ const (
 	CarrierLibp2p Carrier = "libp2p" // QUIC, then TCP, through a libp2p host
 )
 
+// Route chooses which ways packs and messages may take.
+type Route string
+
+// The routes.
+const (
+	RouteAuto   Route = ""       // the server, and directly between the devices when both are awake
+	RouteStored Route = "stored" // the server alone
+	RouteDirect Route = "direct" // no server: the other device must be found nearby
+)
+
 // Config says how a device works. It is copied by Open.
 type Config struct {
 	// StateDir holds keys and journals, mode 0700; created if absent. Required. One process may hold one transfer at a
@@ -33,6 +43,10 @@ type Config struct {
 	Server id.Server
 	// Carrier chooses how the server is reached.
 	Carrier Carrier
+	// Route chooses whether there is a direct route beside the server, or only that.
+	Route Route
+	// Loopback lets the direct route use this machine's loopback addresses, for two devices on one machine.
+	Loopback bool
 	// Label is this device's name as the other person sees it, at most 64 bytes of UTF-8. Default: none.
 	Label string
 	// Events receives what happens; see item.Event. Default: dropped.
@@ -74,6 +88,7 @@ var (
 	ErrNotComplete     = errors.New("the transfer is not complete")                 // verify, undo, receipt too early
 	ErrOlderVersion    = errors.New("the server speaks another version")            //
 	ErrInterferedWith  = errors.New("someone interfered with the pairing")          // identity or tag mismatch that a wrong code can't explain
+	ErrNobodyNearby    = errors.New("no device with this code was found nearby")    // without a server
 	ErrServerMisbehave = errors.New("the server's answers contradict the protocol") //
 )
 
@@ -84,6 +99,8 @@ type SendOptions struct {
 	// Session continues that transfer. Otherwise an unfinished or unclaimed transfer of the same Paths is continued unless New is set.
 	Session id.Session
 	New     bool
+	// Folder is a directory that carries the transfer instead of a server; implies Ticket.
+	Folder string
 	// Ticket: the other device doesn't exist yet. The transfer ends once everything is stored.
 	Ticket bool
 	// Expiry is how long the server keeps a ticket session. Default 14 days, at most 30.
@@ -117,6 +134,8 @@ type ReceiveOptions struct {
 	// Session continues that transfer. Otherwise an unfinished transfer into To is continued unless New is set.
 	Session id.Session
 	New     bool
+	// Folder is the directory that the sender has sent to, instead of a server; needs AskTicket.
+	Folder string
 	// AskTicket returns the ticket's words or URI; nil means code mode.
 	AskTicket func(ctx context.Context) (string, error)
 	// ShowCode is called with the code, and the link for a QR code, until the other device has paired; left is the number of

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/decant-dev/decant/crypto/grant"
@@ -16,8 +18,10 @@ import (
 	"github.com/decant-dev/decant/crypto/seal"
 	"github.com/decant-dev/decant/kill"
 	"github.com/decant-dev/decant/node/journal"
+	"github.com/decant-dev/decant/node/remote"
 	"github.com/decant-dev/decant/node/transfer"
 	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/link"
 	"github.com/decant-dev/decant/proto/wire"
 )
 
@@ -47,6 +51,8 @@ type oldPairing struct {
 	Number   [8]byte  `json:"number"`
 	Message1 []byte   `json:"message1,omitempty"`
 	Message3 []byte   `json:"message3,omitempty"`
+	Direct   bool     `json:"direct,omitempty"` // with the receiver's desk instead of a server
+	At       []string `json:"at,omitempty"`     // where it is, if a link said so
 }
 
 // body is a message as it stands in the mailbox.
@@ -101,7 +107,15 @@ func (s *sending) pairOnce(ctx context.Context, attempt int) error {
 	if err != nil {
 		return err
 	}
-	box := s.remote.Mailbox(p.Scope)
+	if err := s.meetAt(ctx, &p); err != nil {
+		return err
+	}
+	if s.st.OpenedAt != s.homeName() { // who holds the session has shown only now
+		if err := s.openSession(ctx); err != nil {
+			return err
+		}
+	}
+	box := s.hub.home().Mailbox(p.Scope)
 	if p.Message3 == nil {
 		if err := box.Post(ctx, p.Owner, p.body(p.Message1)); err != nil {
 			return codeError(err)
@@ -135,7 +149,7 @@ func (s *sending) pairOnce(ctx context.Context, attempt int) error {
 // was lost, and then claims. It returns ErrCodeExpired if the claim does not come.
 func (s *sending) claimed(ctx context.Context) error {
 	for range claimPolls {
-		st, err := s.remote.Status(ctx, s.st.Session)
+		st, err := s.hub.home().Status(ctx, s.st.Session)
 		if err != nil {
 			return err
 		}
@@ -168,31 +182,14 @@ func (s *sending) beginPairing(ctx context.Context, attempt int, p *oldPairing) 
 	if err != nil {
 		return err
 	}
-	if l, err := pairing.ParseLink(text); err == nil {
-		if l.Server.Peer != s.server.Peer {
-			return ErrWrongServer
-		}
-		p.Link, p.Scope = l.String(), l.Scope
-		p.Owner, err = s.remote.ResolveScope(ctx, l.Scope)
-		if err != nil {
-			return codeError(err)
-		}
-	} else {
-		c, err := pairing.ParseCode(text)
-		if err != nil {
-			return fmt.Errorf("%w: %v", ErrMalformed, err)
-		}
-		p.Code = c.String()
-		p.Scope, p.Owner, err = s.remote.Resolve(ctx, c.Nameplate)
-		if err != nil {
-			return codeError(err)
-		}
+	if err := s.locate(ctx, text, p); err != nil {
+		return err
 	}
-	params, err := p.params(s.server.Peer)
+	params, err := p.params(s.counterpart(p))
 	if err != nil {
 		return err
 	}
-	params.Remote = p.Owner
+	params.Remote, params.AtReceiver = p.Owner, p.Direct
 	old, m1, err := pairing.StartOld(params, s.id.card)
 	if err != nil {
 		return err
@@ -204,6 +201,73 @@ func (s *sending) beginPairing(ctx context.Context, attempt int, p *oldPairing) 
 	}
 	kill.Point(kill.SenderGuess)
 	return nil
+}
+
+// counterpart is whose peer stands for the server in the exchange.
+func (s *sending) counterpart(p *oldPairing) id.Peer {
+	if p.Direct {
+		return p.Owner
+	}
+	return s.server.Peer
+}
+
+// locate finds who shows a code or link: with the server's help, or nearby.
+func (s *sending) locate(ctx context.Context, text string, p *oldPairing) error {
+	if l, err := pairing.ParseLink(text); err == nil {
+		return s.locateLink(ctx, &l, p)
+	}
+	c, err := pairing.ParseCode(text)
+	if err != nil {
+		return fmt.Errorf("%w: %v", ErrMalformed, err)
+	}
+	p.Code = c.String()
+	if s.remote != nil && c.Nameplate < deskNameplate {
+		p.Scope, p.Owner, err = s.remote.Resolve(ctx, c.Nameplate)
+		return codeError(err)
+	}
+	return s.locateNearby(ctx, c.Nameplate, p)
+}
+
+func (s *sending) locateLink(ctx context.Context, l *pairing.Link, p *oldPairing) (err error) {
+	p.Link, p.Scope = l.String(), l.Scope
+	if s.remote != nil && l.Server.Peer == s.server.Peer {
+		p.Owner, err = s.remote.ResolveScope(ctx, l.Scope)
+		return codeError(err)
+	}
+	if s.n.cfg.Route == RouteStored {
+		return ErrWrongServer
+	}
+	// Without a server a link names the device itself.
+	p.Direct, p.Owner, p.At = true, l.Server.Peer, []string{l.Server.HostPort()}
+	if err := s.meetAt(ctx, p); err != nil {
+		return err
+	}
+	owner, err := s.reach.ctl.ResolveScope(ctx, l.Scope)
+	if err == nil && owner != p.Owner {
+		err = ErrWrongServer
+	}
+	return codeError(err)
+}
+
+func (s *sending) locateNearby(ctx context.Context, nameplate uint32, p *oldPairing) error {
+	if s.n.cfg.Route == RouteStored {
+		return ErrCodeExpired
+	}
+	want := strconv.FormatUint(uint64(nameplate), 10)
+	f, err := s.n.findNearby(ctx, func(f link.Found) bool { return f.Note[noteNameplate] == want })
+	if err != nil {
+		return err
+	}
+	p.Direct, p.Owner, p.At = true, f.Peer, f.Addrs
+	if err := s.meetAt(ctx, p); err != nil {
+		return err
+	}
+	var owner id.Peer
+	p.Scope, owner, err = s.reach.ctl.Resolve(ctx, nameplate)
+	if err == nil && owner != p.Owner {
+		err = ErrInterferedWith
+	}
+	return codeError(err)
 }
 
 // codeError says what a refusal means for a code.
@@ -303,6 +367,32 @@ type cachedReply struct {
 	Message2 []byte   `json:"message2"`
 }
 
+// pairingDesk is one place where messages of a pairing arrive: the server's mailbox, or this
+// device's own desk. peer is what stands in for the server in the exchange.
+type pairingDesk struct {
+	box  transfer.Mailbox
+	peer id.Peer
+	home string
+}
+
+// pairingDesks are all places where the sender may knock.
+func (r *receiving) pairingDesks(scope id.Scope) (desks []pairingDesk) {
+	if r.remote != nil {
+		desks = append(desks, pairingDesk{r.remote.Mailbox(scope), r.server.Peer, ""})
+	}
+	if r.near != nil {
+		desks = append(desks, pairingDesk{r.near.desk.Mailbox(scope), r.id.device.Peer(), homeDirect})
+	}
+	return desks
+}
+
+// knock is a message of a pairing, or the end of a place's messages.
+type knock struct {
+	at  pairingDesk
+	m   wire.Message
+	err error
+}
+
 // pairNew shows a code and waits until the sender has proved that it knows it. Then
 // the master key is in the journal.
 func (r *receiving) pairNew(ctx context.Context) error {
@@ -312,51 +402,120 @@ func (r *receiving) pairNew(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithDeadline(ctx, time.Now().Add(p.Expires.Sub(r.n.cfg.Now())))
 	defer cancel()
-	box := r.remote.Mailbox(p.Scope)
 	r.n.stage("pairing")
 	if r.opts.ShowCode != nil {
 		r.opts.ShowCode(p.Code, p.Link, maxGuesses-p.Guesses)
 	}
-	after := uint64(0)
-	for {
-		ms, _, err := box.Fetch(ctx, after, fetchWait)
-		if err != nil {
-			if errors.Is(err, context.DeadlineExceeded) {
-				return r.dropCode(ErrCodeExpired)
+	desks := r.pairingDesks(p.Scope)
+	knocks := make(chan knock)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for _, at := range desks {
+		wg.Go(func() { listenAt(ctx, at, knocks) })
+	}
+	for open := len(desks); open > 0; {
+		var k knock
+		select {
+		case k = <-knocks:
+		case <-ctx.Done():
+			k, open = knock{err: context.Cause(ctx)}, 1
+		}
+		if k.err != nil {
+			if open--; err == nil || k.at.home == "" {
+				err = k.err
 			}
-			return r.dropCode(codeError(err))
+			continue
+		}
+		r.st.Home = k.at.home
+		done, err := r.pairingMessage(ctx, k.at, p, &k.m)
+		if err != nil {
+			return err
+		}
+		if done {
+			r.release(ctx, p.Scope)
+			return nil
+		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return r.dropCode(ErrCodeExpired)
+	}
+	return r.dropCode(codeError(err))
+}
+
+// listenAt passes on what arrives at one place, and at last why nothing more does.
+func listenAt(ctx context.Context, at pairingDesk, knocks chan<- knock) {
+	send := func(k knock) bool {
+		select {
+		case knocks <- k:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for after := uint64(0); ; {
+		ms, _, err := at.box.Fetch(ctx, after, fetchWait)
+		if err != nil {
+			send(knock{at: at, err: err})
+			return
 		}
 		for _, m := range ms {
 			after = m.Sequence
-			done, err := r.pairingMessage(ctx, box, p, &m)
-			if err != nil {
-				return err
-			}
-			if done {
-				_ = r.remote.Release(ctx, p.Scope) // it expires anyway
-				return nil
+			if !send(knock{at: at, m: m}) {
+				return
 			}
 		}
 	}
 }
 
-// beginCode returns the code that is being shown, or allocates one.
+// release gives a nameplate back; it expires anyway.
+func (r *receiving) release(ctx context.Context, scope id.Scope) {
+	if r.remote != nil {
+		_ = r.remote.Release(ctx, scope)
+	}
+	if r.near != nil {
+		_ = r.near.desk.Release(ctx, scope)
+	}
+}
+
+// beginCode returns the code that is being shown, or allocates one: at the server, or at
+// this device's own desk. A desk answers for a server's nameplate too.
 func (r *receiving) beginCode(ctx context.Context) (*newPairing, error) {
 	var p newPairing
 	err := r.t.j.GetSecretJSON([]byte(keyPairing), &p)
-	if err == nil && p.Expires.After(r.n.cfg.Now()) {
-		return &p, nil // also after the last guess: it may have been the right one, whose message 3 is on its way
-	}
+	known := err == nil && p.Expires.After(r.n.cfg.Now()) && (r.remote != nil || p.Nameplate >= deskNameplate)
 	if err != nil && !errors.Is(err, journal.ErrNotFound) {
 		return nil, err
 	}
-	plate, err := r.remote.Allocate(ctx)
-	if err != nil {
+	if !known { // a known one is shown also after the last guess: it may have been the right one, whose message 3 is on its way
+		plate, server, err := r.allocate(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p = newPairing{Nameplate: plate.Number, Code: pairing.NewCode(plate.Number).String(), Scope: plate.Scope,
+			Link: pairing.NewLink(server, plate.Scope, r.id.cardHash).String(), Expires: minTime(plate.Expires, r.n.cfg.Now().Add(codeLife))}
+		if err := r.t.j.Batch().PutSecretJSON([]byte(keyPairing), &p).Commit(); err != nil {
+			return nil, err
+		}
+	}
+	if r.near == nil {
+		return &p, nil
+	}
+	if err := r.near.desk.Offer(p.Scope, p.Nameplate, p.Expires); err != nil {
 		return nil, err
 	}
-	p = newPairing{Nameplate: plate.Number, Code: pairing.NewCode(plate.Number).String(), Scope: plate.Scope,
-		Link: pairing.NewLink(r.server, plate.Scope, r.id.cardHash).String(), Expires: minTime(plate.Expires, r.n.cfg.Now().Add(codeLife))}
-	return &p, r.t.j.Batch().PutSecretJSON([]byte(keyPairing), &p).Commit()
+	r.near.announce(p.Nameplate)
+	return &p, nil
+}
+
+// allocate draws a nameplate, and says what a link shall name as the server.
+func (r *receiving) allocate(ctx context.Context) (*remote.Nameplate, id.Server, error) {
+	if r.remote != nil {
+		plate, err := r.remote.Allocate(ctx)
+		return plate, r.server, err
+	}
+	plate, err := r.near.desk.Allocate(ctx)
+	return plate, r.near.address(), err
 }
 
 func minTime(a, b time.Time) time.Time {
@@ -375,14 +534,14 @@ func (r *receiving) dropCode(why error) error {
 }
 
 // pairingMessage deals with one message of the scope; done says that the grant is here.
-func (r *receiving) pairingMessage(ctx context.Context, box transfer.Mailbox, p *newPairing, m *wire.Message) (done bool, err error) {
+func (r *receiving) pairingMessage(ctx context.Context, at pairingDesk, p *newPairing, m *wire.Message) (done bool, err error) {
 	if len(m.Body) <= pairHead || m.Body[0] != pairByCode && m.Body[0] != pairByLink {
 		return false, nil
 	}
 	asked := sha256.Sum256(m.Body)
 	for i := range p.Answers {
 		if a := &p.Answers[i]; a.From == m.From && a.Asked == asked {
-			return false, box.Post(ctx, m.From, slices.Concat(a.Head, a.Message2))
+			return false, at.box.Post(ctx, m.From, slices.Concat(a.Head, a.Message2))
 		}
 	}
 	for i := range p.Answers {
@@ -392,7 +551,7 @@ func (r *receiving) pairingMessage(ctx context.Context, box transfer.Mailbox, p 
 			}
 		}
 	}
-	return false, r.answer(ctx, box, p, m, asked)
+	return false, r.answer(ctx, at, p, m, asked)
 }
 
 // confirm tries a message as the third one of an exchange that was answered.
@@ -415,12 +574,12 @@ func (r *receiving) confirm(a *cachedReply, m *wire.Message) (done bool, err err
 
 // answer makes message 2 for a new message 1. The attempt is counted, durably, before
 // message 2 leaves: it lets the other side test one guess (SPEC 6.1).
-func (r *receiving) answer(ctx context.Context, box transfer.Mailbox, p *newPairing, m *wire.Message, asked [32]byte) error {
+func (r *receiving) answer(ctx context.Context, at pairingDesk, p *newPairing, m *wire.Message, asked [32]byte) error {
 	if p.Guesses >= maxGuesses {
-		_ = r.remote.Release(ctx, p.Scope) // so that whoever types it next is told; it expires anyway
+		r.release(ctx, p.Scope) // so that whoever types it next is told
 		return r.dropCode(ErrCodeUsedUp)
 	}
-	params, err := p.params(r.server.Peer, m.Body[0])
+	params, err := p.params(at.peer, m.Body[0])
 	if err != nil {
 		return err
 	}
@@ -441,7 +600,7 @@ func (r *receiving) answer(ctx context.Context, box transfer.Mailbox, p *newPair
 	if p.Guesses > 1 && r.opts.ShowCode != nil {
 		r.opts.ShowCode(p.Code, p.Link, maxGuesses-p.Guesses+1)
 	}
-	return box.Post(ctx, m.From, slices.Concat(m.Body[:pairHead], m2))
+	return at.box.Post(ctx, m.From, slices.Concat(m.Body[:pairHead], m2))
 }
 
 func (p *newPairing) params(server id.Peer, how byte) (pairing.Params, error) {

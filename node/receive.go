@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +21,7 @@ import (
 	"github.com/decant-dev/decant/crypto/seal"
 	"github.com/decant-dev/decant/kill"
 	"github.com/decant-dev/decant/node/apply"
+	routefolder "github.com/decant-dev/decant/node/folder"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/journal"
 	"github.com/decant-dev/decant/node/manifest"
@@ -39,6 +41,9 @@ const spaceReserve = 16 << 20
 // with it, waits to be told that its receipt has arrived.
 const ackWait = 10 * time.Second
 
+// deskAckWait is the same where the receiver's own desk is all that the sender can ask.
+const deskAckWait = 2 * time.Minute
+
 // receiving is one call of Receive.
 type receiving struct {
 	n       *Node
@@ -49,7 +54,10 @@ type receiving struct {
 	st      state
 	id      *identity
 	server  id.Server
-	remote  *remote.Remote
+	remote  *remote.Remote // nil without a server
+	near    *presence      // nil without the direct route
+	hub     *hub           // once the session is known
+	news    announcements
 	keys    *seal.Keys
 	limits  key.Limits
 	target  *folder.Target
@@ -58,6 +66,9 @@ type receiving struct {
 	root    *manifest.Root
 	refs    []manifest.PackRef
 	result  ReceiveResult
+
+	desked    sync.Mutex // guards delivered
+	delivered bool       // packs have come to the desk
 }
 
 // Receive fetches a collection, or goes on fetching it: every step is taken from where
@@ -107,7 +118,7 @@ func (r *receiving) find(ctx context.Context) error {
 		return err
 	}
 	r.t, err = r.n.unfinished(ctx, roleReceiver, func(m *meta, st *state) bool {
-		unfinished := !st.State.Finished() && (st.State != session.Applied || !st.Posted)
+		unfinished := !st.State.Finished() && (st.State != session.Applied || !st.Posted || st.Home == homeDirect)
 		return unfinished && m.To == to && m.Ticket == (r.opts.AskTicket != nil)
 	}, func(st *TransferStatus) bool { return st.To == to })
 	if err != nil || r.t == nil {
@@ -132,7 +143,7 @@ func (r *receiving) derive() (err error) {
 	if r.id, err = r.secrets.identity(r.meta.Card); err != nil {
 		return err
 	}
-	if r.server, err = id.ParseServer(r.meta.Server); err != nil {
+	if r.server, err = parseServer(r.meta.Server); err != nil {
 		return err
 	}
 	card, err := key.ParseCard(r.meta.Card)
@@ -173,7 +184,10 @@ func (r *receiving) begin(ctx context.Context) error {
 			return fmt.Errorf("%w: %v", ErrMalformed, err)
 		}
 	}
-	if server.IsZero() {
+	if r.n.cfg.Route == RouteDirect && ticket == nil {
+		server = id.Server{}
+	}
+	if server.IsZero() && r.opts.Folder == "" && (ticket != nil || r.n.cfg.Route == RouteStored) {
 		return errors.New("node: no server is set")
 	}
 	secrets, card, err := r.n.newIdentity(key.Receiver)
@@ -184,7 +198,13 @@ func (r *receiving) begin(ctx context.Context) error {
 		secrets.Ticket = ticket.Bytes()
 	}
 	r.secrets = *secrets
-	r.meta = meta{Version: metaVersion, Role: roleReceiver, Created: r.n.cfg.Now(), Server: server.String(), Card: card, Ticket: ticket != nil, To: to}
+	r.meta = meta{Version: metaVersion, Role: roleReceiver, Created: r.n.cfg.Now(), Card: card, Ticket: ticket != nil, To: to}
+	if r.meta.Folder, err = folderPath(r.opts.Folder); err != nil {
+		return err
+	}
+	if r.meta.Folder == "" && !server.IsZero() {
+		r.meta.Server = server.String()
+	}
 	r.st = state{State: session.New, Open: id.NewRequest(), ReadBack: r.opts.ReadBack}
 	tag := id.NewSession()
 	if r.t, err = r.n.open(r.n.dirOf(roleReceiver, tag[:8])); err != nil {
@@ -213,20 +233,22 @@ func (r *receiving) run(ctx context.Context) (err error) {
 	case session.Done, session.Undone:
 		return r.showReceipt()
 	}
-	if r.remote, err = r.n.dial(r.id, r.server); err != nil {
-		return err
-	}
-	defer r.remote.Close()
 	r.n.stage(item.StageConnecting)
-	if _, err := r.remote.Hello(ctx); err != nil {
+	if err := r.connect(ctx); err != nil {
 		return err
 	}
+	defer r.disconnect()
 	if r.keys == nil {
 		if err := r.getGrant(ctx); err != nil {
 			return err
 		}
 	}
 	r.result.Session = r.st.Session
+	stop, err := r.meet(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	r.n.event(item.Event{Type: "session", Session: &item.SessionNotice{ID: r.st.Session.String(), Peer: r.st.Peer.Short()}})
 	if r.st.State != session.Applied {
 		if err := r.receive(ctx); err != nil {
@@ -252,7 +274,11 @@ func (r *receiving) claimTicket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	claimed, err := r.remote.Claim(ctx, remote.Claim{Locator: t.Locator(), Signature: pairing.SignClaim(t, r.id.device.Peer(), r.id.cardHash), Card: r.meta.Card})
+	claimed, err := r.opening().Claim(ctx, remote.Claim{Locator: t.Locator(), Signature: pairing.SignClaim(t, r.id.device.Peer(), r.id.cardHash), Card: r.meta.Card})
+	if claimed != nil && errors.Is(err, routefolder.ErrDenied) { // a folder that is read-only here: nobody will hear of it
+		r.n.notice("folder-read-only", "")
+		err = nil
+	}
 	if err != nil {
 		switch wire.StatusOf(err) {
 		case wire.NotFound, wire.Expired, wire.Revoked, wire.Done:
@@ -299,7 +325,7 @@ func (r *receiving) adopt(g *grant.Grant, senderCard []byte) error {
 // receive brings everything into the target.
 func (r *receiving) receive(ctx context.Context) error {
 	if r.st.Class == 0 { // by code: the sender has pinned us, or is about to
-		claimed, err := r.remote.Claim(ctx, remote.Claim{Session: r.st.Session, Card: r.meta.Card})
+		claimed, err := r.hub.home().Claim(ctx, remote.Claim{Session: r.st.Session, Card: r.meta.Card})
 		if err != nil {
 			return err
 		}
@@ -314,6 +340,9 @@ func (r *receiving) receive(ctx context.Context) error {
 	var err error
 	if r.target, err = folder.Open(r.meta.To, r.st.Session, folder.Options{}); err != nil {
 		return err
+	}
+	if r.near != nil {
+		r.near.open(r.target)
 	}
 	if r.st.State == session.Staged {
 		return r.apply(ctx)
@@ -335,7 +364,7 @@ func (r *receiving) receive(ctx context.Context) error {
 // manifest, and keeps the pages.
 func (r *receiving) latest(ctx context.Context, least uint64) error {
 	for {
-		root, err := r.remote.GetRoot(ctx, r.st.Session, max(least, r.st.Epoch), fetchWait)
+		root, err := r.hub.getRoot(ctx, r.st.Session, max(least, r.st.Epoch), fetchWait)
 		if errors.Is(err, remote.ErrOlder) {
 			r.n.notice("rollback-alarm", "")
 		}
@@ -380,7 +409,7 @@ func pagesPrefix(epoch uint64) []byte { return binary.BigEndian.AppendUint64([]b
 func (r *receiving) keepPages(ctx context.Context, root *manifest.Root) error {
 	b := r.t.j.Batch().DeletePrefix([]byte("P"))
 	size := 0
-	refs, err := transfer.FetchManifest(ctx, r.remote.Session(r.st.Session), r.keys, root, r.limits, func(p *manifest.Page, chunk []byte) error {
+	refs, err := transfer.FetchManifest(ctx, r.hub.store(r.st.Session), r.keys, root, r.limits, func(p *manifest.Page, chunk []byte) error {
 		b.Put(binary.BigEndian.AppendUint64(pagesPrefix(root.Epoch), uint64(p.First)), chunk)
 		if size += len(chunk); size < 4<<20 {
 			return nil
@@ -558,10 +587,13 @@ func (r *receiving) fetch(ctx context.Context) error {
 	r.stager = r.target.NewStager(r.plan)
 	defer r.stager.Close()
 	m := &meter{n: r.n, t: r.t, stage: item.StageReceiving, total: r.expected()}
-	d, err := transfer.NewDownloader(transfer.DownloadConfig{Journal: r.t.j, Store: r.remote.Session(r.st.Session), Keys: r.keys,
+	d, err := transfer.NewDownloader(transfer.DownloadConfig{Journal: r.t.j, Store: r.hub.store(r.st.Session), Keys: r.keys,
 		Session: r.st.Session, Class: wire.Class(r.st.Class), Sink: sink{r.stager, r.target}, Progress: m.report})
 	if err != nil {
 		return err
+	}
+	if r.near != nil {
+		defer r.near.take(d)()
 	}
 	defer func() { r.result.WireBytes += d.WireBytes() }()
 	for !r.root.Final {
@@ -574,7 +606,16 @@ func (r *receiving) fetch(ctx context.Context) error {
 		m.total = r.expected()
 	}
 	for missing := int64(math.MaxInt64); ; {
-		if err := d.Fetch(ctx, each(ctx, r.refs)); err != nil {
+		err := d.Fetch(ctx, each(ctx, r.refs))
+		var gone *transfer.MissingError
+		if errors.As(err, &gone) && r.wasDelivered() {
+			if err := r.askAgain(ctx, gone.Packs); err != nil {
+				return err
+			}
+			m.total = r.expected()
+			continue
+		}
+		if err != nil {
 			return err
 		}
 		settled, err := apply.Settle(ctx, r.plan, r.stager, r.pages(r.root.Epoch), apply.SettleOptions{})
@@ -597,6 +638,38 @@ func (r *receiving) fetch(ctx context.Context) error {
 		return err
 	}
 	return r.t.move(&r.st, session.Complete)
+}
+
+// askAgain asks the sender for packs that came from it directly and are not here any more, since
+// this machine lost power or somebody removed what was staged, and waits for the epoch that has them.
+func (r *receiving) askAgain(ctx context.Context, packs []manifest.PackRef) error {
+	parts, err := lostPacks(packs)
+	if err != nil {
+		return err
+	}
+	r.n.notice("asked-again", "")
+	for _, list := range parts {
+		body, err := r.envelope(session.Again)(list)
+		if err != nil {
+			return err
+		}
+		if err := r.hub.post(ctx, r.st.Session.Scope(), r.st.Peer, body, grace); err != nil {
+			return err
+		}
+	}
+	r.n.stage(item.StageWaiting)
+	if err := r.latest(ctx, r.root.Epoch+1); err != nil {
+		return err
+	}
+	r.n.stage(item.StageReceiving)
+	return r.plan.Extend(ctx, r.pages(r.root.Epoch))
+}
+
+// envelope seals payloads to the sender.
+func (r *receiving) envelope(p session.Purpose) func([]byte) ([]byte, error) {
+	return func(payload []byte) ([]byte, error) {
+		return session.SealEnvelope(r.keys, r.st.Session, r.id.device.Peer(), r.st.Peer, p, payload)
+	}
 }
 
 // forget has items fetched again whose staged content was lost, by whatever hand. It
@@ -650,17 +723,14 @@ func (r *receiving) early(ctx context.Context, d *transfer.Downloader) error {
 	g.Go(func() (err error) {
 		defer stop()
 		for next == nil && err == nil {
-			next, err = r.remote.GetRoot(gctx, r.st.Session, r.root.Epoch+1, fetchWait)
+			next, err = r.hub.getRoot(gctx, r.st.Session, r.root.Epoch+1, fetchWait)
 		}
 		return err
 	})
 	g.Go(func() error {
 		defer close(ch)
-		err := r.announced(listen, ch)
-		if listen.Err() != nil && gctx.Err() == nil {
-			return nil // the root is there
-		}
-		return err
+		r.news.pass(listen, ch)
+		return nil
 	})
 	g.Go(func() error {
 		err := d.Fetch(gctx, ch)
@@ -673,41 +743,6 @@ func (r *receiving) early(ctx context.Context, d *transfer.Downloader) error {
 		return err
 	}
 	return r.adoptRoot(ctx, next)
-}
-
-// announced passes on what the sender announces, until ctx ends.
-func (r *receiving) announced(ctx context.Context, ch chan<- manifest.PackRef) error {
-	box := r.remote.Mailbox(r.st.Session.Scope())
-	after := uint64(0)
-	for {
-		ms, _, err := box.Fetch(ctx, after, fetchWait)
-		if err != nil {
-			return err
-		}
-		for _, m := range ms {
-			after = m.Sequence
-			purpose, payload, err := session.OpenEnvelope(r.keys, r.st.Session, m.From, r.id.device.Peer(), m.Body)
-			if err != nil || purpose != session.Announce || m.From != r.st.Peer {
-				continue
-			}
-			refs, err := manifest.DecodePackList(payload)
-			if err != nil {
-				continue
-			}
-			for _, ref := range refs {
-				select {
-				case ch <- ref:
-				case <-ctx.Done():
-					return ctx.Err()
-				}
-			}
-		}
-		if len(ms) > 0 { // what is lost now, the manifest names again
-			if err := box.Ack(ctx, after); err != nil {
-				return err
-			}
-		}
-	}
 }
 
 // apply moves what is staged into place and signs the receipt.
@@ -753,15 +788,15 @@ func (r *receiving) apply(ctx context.Context) (err error) {
 
 // handOver posts the receipt until the sender has confirmed it (rule R2), and cleans up.
 func (r *receiving) handOver(ctx context.Context) error {
-	payload := session.AppendReceipt(nil, r.meta.Card, r.st.Receipt)
-	body, err := session.SealEnvelope(r.keys, r.st.Session, r.id.device.Peer(), r.st.Peer, session.Receipt, payload)
+	body, err := r.envelope(session.Receipt)(session.AppendReceipt(nil, r.meta.Card, r.st.Receipt))
 	if err != nil {
 		return err
 	}
-	box := r.remote.Mailbox(r.st.Session.Scope())
-	acked := false
-	if err := box.Post(ctx, r.st.Peer, body); err != nil {
-		if acked = wire.StatusOf(err) == wire.Done; !acked && !hasEnded(err) {
+	acked, told := false, true
+	if err := r.hub.post(ctx, r.st.Session.Scope(), r.st.Peer, body, grace); err != nil {
+		if errors.Is(err, routefolder.ErrDenied) {
+			told = false // the folder is read-only here
+		} else if acked = wire.StatusOf(err) == wire.Done; !acked && !hasEnded(err) {
 			return err // if it is over, nobody is left to be told
 		}
 	}
@@ -771,11 +806,16 @@ func (r *receiving) handOver(ctx context.Context) error {
 		return err
 	}
 	wait := ackWait
-	if r.meta.Ticket && !acked { // the sender is most likely away
+	switch {
+	case r.meta.Ticket && !acked: // the sender is most likely away
 		wait = 0
+	case r.st.Home == homeDirect: // nobody else keeps the receipt for it
+		wait = deskAckWait
 	}
-	if err := r.awaitAck(ctx, box, wait); err != nil {
-		return err
+	if told {
+		if err := r.awaitAck(ctx, wait); err != nil {
+			return err
+		}
 	}
 	if r.target == nil { // an earlier run has applied, and may not have come to this
 		if r.target, err = folder.Open(r.meta.To, r.st.Session, folder.Options{}); err != nil {
@@ -793,11 +833,11 @@ func (r *receiving) handOver(ctx context.Context) error {
 }
 
 // awaitAck looks whether the sender has confirmed the receipt. That it has not yet is no error.
-func (r *receiving) awaitAck(ctx context.Context, box *remote.Mailbox, wait time.Duration) error {
+func (r *receiving) awaitAck(ctx context.Context, wait time.Duration) error {
 	deadline := time.Now().Add(wait)
-	after := uint64(0)
+	box := r.hub.inbox(r.st.Session.Scope())
 	for {
-		ms, ack, err := box.Fetch(ctx, after, max(time.Until(deadline), 0))
+		_, ack, err := box.fetch(ctx, max(time.Until(deadline), 0))
 		if err != nil {
 			if hasEnded(err) {
 				return nil // over; what there was to confirm is gone
@@ -811,9 +851,6 @@ func (r *receiving) awaitAck(ctx context.Context, box *remote.Mailbox, wait time
 				return r.t.move(&r.st, session.Confirmed)
 			}
 			return ErrInterferedWith
-		}
-		for _, m := range ms {
-			after = m.Sequence
 		}
 		if time.Until(deadline) <= 0 {
 			return nil

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +28,7 @@ import (
 	"github.com/decant-dev/decant/node/source/folder"
 	"github.com/decant-dev/decant/node/transfer"
 	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/link"
 	"github.com/decant-dev/decant/proto/wire"
 )
 
@@ -48,13 +51,21 @@ type sending struct {
 	st      state
 	id      *identity
 	server  id.Server
-	remote  *remote.Remote
+	remote  *remote.Remote   // nil without a server
+	hub     *hub             // nil before it is known who holds the session
+	ep      *link.Endpoint   // nil before the direct route is wanted
+	reach   *reach           // nil before the receiver is known
+	routes  *transfer.Routes // nil: stored alone
+	told    atomic.Pointer[remote.Root]
 	keys    *seal.Keys
 	scanned *transfer.Scanned
 	up      *transfer.Uploader
 	pending []manifest.PackRef // durable, not yet announced
 	losses  atomic.Int64       // in this run, beyond those of the scan
-	result  SendResult
+
+	direct     bool           // the direct route is being looked for, or in use
+	background sync.WaitGroup // what serves it
+	result     SendResult
 
 	incarnation [16]byte // of the server
 }
@@ -63,6 +74,7 @@ type sending struct {
 // journal says the last run stopped. It returns when the other device's receipt is
 // here, or, with Ticket or NoWait, when everything is stored.
 func (n *Node) Send(ctx context.Context, opts SendOptions) (*SendResult, error) {
+	opts.Ticket = opts.Ticket || opts.Folder != ""
 	res, err := n.send(ctx, opts)
 	if errors.Is(err, errReceived) {
 		opts.New = true
@@ -116,8 +128,12 @@ func (s *sending) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	through, err := folderPath(s.opts.Folder)
+	if err != nil {
+		return err
+	}
 	s.t, err = s.n.unfinished(ctx, roleSender, func(m *meta, st *state) bool {
-		return !st.State.Finished() && len(st.Receipt) == 0 && m.Ticket == s.opts.Ticket && slices.Equal(m.Paths, want)
+		return !st.State.Finished() && len(st.Receipt) == 0 && m.Ticket == s.opts.Ticket && m.Folder == through && slices.Equal(m.Paths, want)
 	}, func(st *TransferStatus) bool { return slices.Equal(st.Paths, want) })
 	if err != nil || s.t == nil {
 		return err
@@ -154,15 +170,25 @@ func (s *sending) derive() (err error) {
 	if s.id, err = s.secrets.identity(s.meta.Card); err != nil {
 		return err
 	}
-	if s.server, err = id.ParseServer(s.meta.Server); err != nil {
+	if s.server, err = parseServer(s.meta.Server); err != nil {
 		return err
 	}
 	mk, err := seal.MasterKeyFromBytes(s.secrets.Master)
 	if err != nil {
 		return err
 	}
-	s.keys, err = seal.Schedule(mk, s.st.Session, s.id.cardHash)
-	return err
+	if s.keys, err = seal.Schedule(mk, s.st.Session, s.id.cardHash); err != nil {
+		return err
+	}
+	if !s.st.Committed {
+		return nil
+	}
+	var kept keptRoot
+	if err := s.t.j.GetJSON(rootKey(s.st.Epoch), &kept); err != nil {
+		return err
+	}
+	s.told.Store(kept.root())
+	return nil
 }
 
 // begin makes a new transfer: keys and options are durable before anything else happens.
@@ -170,8 +196,16 @@ func (s *sending) begin() error {
 	if len(s.opts.Paths) == 0 {
 		return ErrNothingToSend
 	}
-	if s.n.cfg.Server.IsZero() {
+	server := s.n.cfg.Server
+	if s.n.cfg.Route == RouteDirect || s.opts.Folder != "" {
+		server = id.Server{}
+	}
+	if server.IsZero() && s.opts.Folder == "" && (s.opts.Ticket || s.n.cfg.Route == RouteStored) {
 		return errors.New("node: no server is set")
+	}
+	folder, err := folderPath(s.opts.Folder)
+	if err != nil {
+		return err
 	}
 	paths, err := absolute(s.opts.Paths)
 	if err != nil {
@@ -199,8 +233,11 @@ func (s *sending) begin() error {
 		secrets.Ticket, secrets.Share = pairing.NewTicket().Bytes(), share[:]
 	}
 	s.secrets = *secrets
-	s.meta = meta{Version: metaVersion, Role: roleSender, Created: s.n.cfg.Now(), Server: s.n.cfg.Server.String(), Card: card,
-		Paths: paths, Ticket: s.opts.Ticket, Expiry: expiry}
+	s.meta = meta{Version: metaVersion, Role: roleSender, Created: s.n.cfg.Now(), Card: card,
+		Paths: paths, Ticket: s.opts.Ticket, Expiry: expiry, Folder: folder}
+	if !server.IsZero() {
+		s.meta.Server = server.String()
+	}
 	s.st = state{State: session.New, Session: id.NewSession(), Open: id.NewRequest()}
 	if s.t, err = s.n.open(s.n.dirOf(roleSender, s.st.Session[:])); err != nil {
 		return err
@@ -226,11 +263,13 @@ func (s *sending) run(ctx context.Context) error {
 	if s.st.State.Finished() {
 		return s.over()
 	}
-	var err error
-	if s.remote, err = s.n.dial(s.id, s.server); err != nil {
+	if err := s.connect(ctx); err != nil {
 		return err
 	}
-	defer s.remote.Close()
+	defer s.disconnect()
+	ctx, cancel := context.WithCancel(ctx) // of what goes on in the background
+	defer s.background.Wait()
+	defer cancel()
 	received, err := s.received(ctx)
 	if err != nil {
 		return err
@@ -246,13 +285,17 @@ func (s *sending) run(ctx context.Context) error {
 	if received {
 		return s.afterReceipt(ctx, src)
 	}
-	if err := s.send(ctx, src); err != nil {
-		return err
+	for {
+		if err := s.send(ctx, src); err != nil {
+			return err
+		}
+		if s.meta.Ticket || s.opts.NoWait {
+			return nil
+		}
+		if err := s.await(ctx); !errors.Is(err, errAgain) {
+			return err
+		}
 	}
-	if s.meta.Ticket || s.opts.NoWait {
-		return nil
-	}
-	return s.await(ctx)
 }
 
 // send scans and uploads. An epoch that an earlier run began is finished with what that
@@ -284,9 +327,9 @@ func (s *sending) send(ctx context.Context, src *folder.Folder) error {
 // received looks whether the receipt for what was committed last is here, or at the
 // server: then nothing may be added to this transfer, because nobody would fetch it.
 func (s *sending) received(ctx context.Context) (bool, error) {
-	if len(s.st.Receipt) == 0 && s.st.State == session.Stored {
+	if len(s.st.Receipt) == 0 && s.st.State == session.Stored && s.st.Home != homeDirect {
 		s.n.stage(item.StageConnecting)
-		if _, err := s.fetchReceipt(ctx, 0, 0); err != nil {
+		if err := s.fetchReceipt(ctx, s.hub.inbox(s.st.Session.Scope()), 0); err != nil && !errors.Is(err, errAgain) {
 			return false, err
 		}
 	}
@@ -374,13 +417,21 @@ func packsFor(res *transfer.Scanned, class wire.Class) uint64 {
 
 // openSession makes the session known to the server.
 func (s *sending) openSession(ctx context.Context) error {
+	if s.hub == nil {
+		return nil // who holds it shows when the code is there
+	}
 	s.n.stage(item.StageConnecting)
-	hello, err := s.remote.Hello(ctx)
+	home := s.hub.home()
+	hello, err := home.Hello(ctx)
+	if errors.Is(err, remote.ErrUnreachable) && s.mayGoWithout() {
+		s.n.notice("server-unreachable", "")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	s.incarnation = hello.Incarnation
-	if s.st.State != session.New {
+	if s.st.State != session.New && s.st.OpenedAt == s.homeName() {
 		return s.afterRestore(ctx)
 	}
 	// The offer must be the same if it has to be repeated after a crash.
@@ -395,12 +446,15 @@ func (s *sending) openSession(ctx context.Context) error {
 		return err
 	}
 	s.st.Class = uint8(offer.Class)
-	expires, err := s.remote.Open(ctx, offer)
+	expires, err := home.Open(ctx, offer)
 	if err != nil {
 		return err
 	}
-	s.st.Expires, s.st.Server = expires, hello.Incarnation
+	s.st.Expires, s.st.Server, s.st.OpenedAt = expires, hello.Incarnation, s.homeName()
 	s.st.Items = s.scanned.Total
+	if s.st.State != session.New { // it was opened elsewhere before the code told who holds it
+		return s.t.save(&s.st)
+	}
 	if err := s.t.move(&s.st, session.Opened); err != nil {
 		return err
 	}
@@ -412,10 +466,10 @@ func (s *sending) openSession(ctx context.Context) error {
 // that it was: root and pin are told again. Packs that it has lost end the session, since the
 // other device could never complete it; the next run begins another.
 func (s *sending) afterRestore(ctx context.Context) error {
-	if s.st.Server == s.incarnation {
+	if s.st.Server == s.incarnation || s.st.Home == homeDirect { // a desk asks for what it has lost
 		return nil
 	}
-	lost, err := transfer.Lost(ctx, s.t.j, s.remote.Session(s.st.Session))
+	lost, err := transfer.Lost(ctx, s.t.j, s.hub.home().Session(s.st.Session))
 	if err != nil {
 		return err
 	}
@@ -427,8 +481,7 @@ func (s *sending) afterRestore(ctx context.Context) error {
 		if err := s.t.j.GetJSON(rootKey(s.st.Epoch), &kept); err != nil {
 			return err
 		}
-		root := &remote.Root{Epoch: kept.Epoch, Final: kept.Final, Sealed: kept.Sealed, Signature: kept.Signature}
-		if err := s.remote.Commit(ctx, s.st.Session, root); err != nil {
+		if err := s.hub.home().Commit(ctx, s.st.Session, kept.root()); err != nil {
 			return err
 		}
 	}
@@ -494,7 +547,11 @@ func (s *sending) pair(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			s.opts.ShowTicket(t.Words(), t.URI(s.server))
+			uri := "" // a folder has none
+			if s.meta.Folder == "" {
+				uri = t.URI(s.server)
+			}
+			s.opts.ShowTicket(t.Words(), uri)
 		}
 		return nil
 	}
@@ -510,7 +567,7 @@ func (s *sending) pin(ctx context.Context) error {
 		return nil
 	}
 	p := grant.SignPin(s.id.device, grant.Pin{Session: s.st.Session, Receiver: s.st.Peer, ReceiverCard: key.HashCard(s.st.PeerCard), Incarnation: s.incarnation})
-	if err := s.remote.Pin(ctx, s.st.Session, s.st.Peer, p); err != nil {
+	if err := s.hub.home().Pin(ctx, s.st.Session, s.st.Peer, p); err != nil {
 		return err
 	}
 	kill.Point(kill.SenderPinned)
@@ -525,9 +582,12 @@ func (s *sending) pin(ctx context.Context) error {
 // upload puts what the epoch wants: the catalog, the content, the manifest.
 func (s *sending) upload(ctx context.Context, src *folder.Folder) (err error) {
 	epoch := max(s.st.Epoch, 1)
-	m := &meter{n: s.n, t: s.t, stage: item.StageSending, total: s.scanned.ToRead}
-	s.up, err = transfer.NewUploader(transfer.UploadConfig{Source: src, Journal: s.t.j, Store: s.remote.Session(s.st.Session), Keys: s.keys,
-		Session: s.st.Session, Class: wire.Class(s.st.Class), Workers: s.n.cfg.Workers, Streams: s.n.cfg.Streams,
+	if err := s.goDirect(ctx); err != nil {
+		return err
+	}
+	m := &meter{n: s.n, t: s.t, stage: item.StageSending, total: s.scanned.ToRead, route: s.routeInUse}
+	s.up, err = transfer.NewUploader(transfer.UploadConfig{Source: src, Journal: s.t.j, Store: s.hub.home().Session(s.st.Session), Keys: s.keys,
+		Session: s.st.Session, Class: wire.Class(s.st.Class), Workers: s.n.cfg.Workers, Streams: s.streams(), Routes: s.routes,
 		Durable: s.announce, Progress: func(items, bytes, wire, _ int64) { m.report(items, bytes, wire) }, Loss: s.lost})
 	if err != nil {
 		return err
@@ -572,6 +632,10 @@ type keptRoot struct {
 	Signature []byte    `json:"signature"`
 }
 
+func (k *keptRoot) root() *remote.Root {
+	return &remote.Root{Epoch: k.Epoch, Final: k.Final, Sealed: k.Sealed, Signature: k.Signature}
+}
+
 func rootKey(epoch uint64) []byte { return fmt.Appendf(nil, "m/root/%d", epoch) }
 
 // commit makes an epoch's manifest durable, then its root, then the fact.
@@ -584,10 +648,10 @@ func (s *sending) commit(ctx context.Context, epoch uint64, final bool) error {
 	if err != nil {
 		return err
 	}
-	root := &remote.Root{Epoch: epoch, Final: kept.Final, Sealed: kept.Sealed, Signature: kept.Signature}
-	if err := s.remote.Commit(ctx, s.st.Session, root); err != nil {
+	if err := s.hub.commit(ctx, s.st.Session, kept.root()); err != nil {
 		return err
 	}
+	s.told.Store(kept.root())
 	if epoch == 0 {
 		kill.Point(kill.SenderCatalog)
 	} else {
@@ -657,7 +721,7 @@ func (s *sending) catchUp(ctx context.Context) error {
 // online, tells the person, and pins the claimer: from then on announcements go there.
 // Whoever claims holds the ticket, or is the server's invention; the latter reads nothing.
 func (s *sending) confirmClaim(ctx context.Context) error {
-	st, err := s.remote.Status(ctx, s.st.Session)
+	st, err := s.hub.home().Status(ctx, s.st.Session)
 	if err != nil || st.Receiver.IsZero() {
 		return err
 	}
@@ -667,7 +731,10 @@ func (s *sending) confirmClaim(ctx context.Context) error {
 	}
 	s.st.Peer, s.st.PeerCard = card.Peer, slices.Clone(st.ReceiverCard)
 	s.n.notice("claimed-by", card.Peer.Short())
-	return s.pin(ctx)
+	if err := s.pin(ctx); err != nil {
+		return err
+	}
+	return s.goDirect(ctx)
 }
 
 // maxAnnounced is how many references one envelope holds.
@@ -688,7 +755,7 @@ func (s *sending) flushAnnouncements(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = s.remote.Mailbox(s.st.Session.Scope()).Post(ctx, s.st.Peer, body)
+		err = s.hub.post(ctx, s.st.Session.Scope(), s.st.Peer, body, 0)
 		if wire.StatusOf(err) == wire.QuotaCount {
 			break // the receiver is away: what is in the manifest needs no announcement
 		}
@@ -701,39 +768,71 @@ func (s *sending) flushAnnouncements(ctx context.Context) error {
 	return nil
 }
 
-// await waits for the receipt, confirms it and finishes the session.
+// errAgain says that the receiver has lost packs: what they held is to be sent again.
+var errAgain = errors.New("the other device asks for packs again")
+
+// await waits for the receipt, confirms it and finishes the session. The error is errAgain if
+// another epoch must come first.
 func (s *sending) await(ctx context.Context) error {
 	if len(s.st.Receipt) == 0 {
 		s.n.stage(item.StageWaiting)
-		after := uint64(0)
+		box := s.hub.inbox(s.st.Session.Scope())
 		for len(s.st.Receipt) == 0 {
-			next, err := s.fetchReceipt(ctx, after, fetchWait)
-			if err != nil {
+			if err := s.fetchReceipt(ctx, box, fetchWait); err != nil {
 				return err
 			}
-			after = next
 		}
 	}
 	return s.finish(ctx)
 }
 
 // fetchReceipt looks once into the mailbox; a valid receipt is in the journal when it returns.
-func (s *sending) fetchReceipt(ctx context.Context, after uint64, wait time.Duration) (next uint64, err error) {
-	ms, _, err := s.remote.Mailbox(s.st.Session.Scope()).Fetch(ctx, after, wait)
+func (s *sending) fetchReceipt(ctx context.Context, box *inbox, wait time.Duration) error {
+	ms, _, err := box.fetch(ctx, wait)
 	if err != nil {
-		return after, err
+		return err
 	}
 	for i := range ms {
-		after = ms[i].Sequence
 		if s.acceptReceipt(&ms[i]) {
 			if err := s.t.move(&s.st, session.AllDone); err != nil {
-				return after, err
+				return err
 			}
 			kill.Point(kill.SenderReceipt)
-			return after, s.remote.Mailbox(s.st.Session.Scope()).Ack(ctx, after)
+			return box.ack(ctx, ms[i].Sequence)
+		}
+		if again, err := s.acceptAgain(&ms[i]); err != nil {
+			return err
+		} else if again {
+			if err := box.ack(ctx, ms[i].Sequence); err != nil {
+				return err
+			}
+			return errAgain
 		}
 	}
-	return after, nil
+	return nil
+}
+
+// acceptAgain takes packs that the receiver has lost out of the journal, so that the next
+// scan finds what they held wanting. The pinned receiver can make us send again what it
+// could have had before, and no more.
+func (s *sending) acceptAgain(m *wire.Message) (bool, error) {
+	if m.From != s.st.Peer || !s.st.Committed || !s.st.Final {
+		return false, nil
+	}
+	purpose, payload, err := session.OpenEnvelope(s.keys, s.st.Session, m.From, s.id.device.Peer(), m.Body)
+	if err != nil || purpose != session.Again {
+		return false, nil
+	}
+	refs, err := manifest.DecodePackList(payload)
+	if err != nil {
+		return false, nil
+	}
+	n, err := transfer.Again(s.t.j, s.st.Epoch, refs)
+	if n > 0 {
+		kill.Point(kill.SenderAgain)
+		s.n.notice("asked-again", strconv.Itoa(n))
+	}
+	return n > 0, err
 }
 
 // acceptReceipt verifies a message as the receipt for a final epoch: from the pinned
@@ -805,7 +904,7 @@ func (s *sending) finish(ctx context.Context) error {
 	if s.st.State != session.Done {
 		ack := grant.SignAck(s.id.device, grant.Ack{Session: s.st.Session, ReceiptHash: receiptHash(s.st.Receipt)})
 		kill.Point(kill.SenderAcked)
-		if err := s.remote.Finish(ctx, s.st.Session, ack); err != nil && !hasEnded(err) {
+		if err := s.hub.finish(ctx, s.st.Session, ack); err != nil && !hasEnded(err) {
 			return err
 		}
 		kill.Point(kill.SenderFinished)

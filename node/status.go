@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"github.com/decant-dev/decant/crypto/key"
 	"github.com/decant-dev/decant/crypto/seal"
@@ -309,16 +310,24 @@ func (n *Node) Receipt(ctx context.Context, sid id.Session) (*Receipt, error) {
 	return s.checkReceipt(ctx)
 }
 
+// receiptPatience is how long asking for a receipt may take.
+const receiptPatience = time.Minute
+
 func (s *sending) checkReceipt(ctx context.Context) (_ *Receipt, err error) {
 	if s.st.State == session.Done || !s.st.Committed || !s.st.Final {
 		return s.st.receipt(s.st.Peer)
 	}
-	if s.remote, err = s.n.dial(s.id, s.server); err != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, receiptPatience, ErrUnreachable)
+	defer cancel()
+	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
-	defer s.remote.Close()
+	defer s.background.Wait()
+	defer cancel()
+	defer s.disconnect()
 	if len(s.st.Receipt) == 0 {
-		if _, err := s.fetchReceipt(ctx, 0, 0); err != nil {
+		err := s.fetchReceipt(ctx, s.hub.inbox(s.st.Session.Scope()), 0)
+		if err != nil && !errors.Is(err, errAgain) {
 			return nil, s.n.explain(err)
 		}
 	}

@@ -144,6 +144,7 @@ type meta struct {
 	// Sender.
 	Paths  []string      `json:"paths,omitempty"`
 	Ticket bool          `json:"ticket,omitempty"`
+	Folder string        `json:"folder,omitempty"` // carries the transfer instead of a server
 	Expiry time.Duration `json:"expiry,omitempty"`
 	// Receiver.
 	To string `json:"to,omitempty"`
@@ -295,6 +296,9 @@ type state struct {
 	Class   uint8         `json:"class,omitempty"`
 	Expires time.Time     `json:"expires,omitzero"`
 
+	Home     string `json:"home,omitempty"`      // who holds the session: homeDirect, else the server or the folder
+	OpenedAt string `json:"opened_at,omitempty"` // sender: where it was opened last
+
 	Open id.Request `json:"open"` // request ID of the Open or Claim call, kept across crashes
 
 	// The other device.
@@ -418,6 +422,7 @@ type meter struct {
 	t     *transferDir
 	stage item.Stage
 	total item.Tally
+	route func() string // in use now; nil: stored
 	prev  []sample
 }
 
@@ -435,6 +440,9 @@ func (m *meter) report(items, bytes, wire int64) {
 		m.prev = m.prev[1:]
 	}
 	p := &item.Progress{ItemsDone: items, ItemsTotal: m.total.Items, BytesDone: bytes, BytesTotal: m.total.Bytes, WireBytes: wire, Route: "stored"}
+	if m.route != nil {
+		p.Route = m.route()
+	}
 	if d := now.Sub(m.prev[0].at).Seconds(); d > 0 {
 		p.Rate = float64(bytes-m.prev[0].bytes) / d
 	}

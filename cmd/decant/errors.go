@@ -38,6 +38,7 @@ var problems = []struct {
 	{node.ErrAlreadyClaimed, "already-claimed", "another device has already claimed this transfer", "if that was not you, tell the old device's owner: revoke it by sending again with --new", ui.Refused},
 	{node.ErrSessionOver, "session-over", "the transfer has expired or was revoked on the server", "send it again with `decant send --new`; what is on this device is untouched", ui.Refused},
 	{node.ErrUnreachable, "unreachable", "the server can't be reached", "check the network and the address; nothing is lost, `decant resume` continues", ui.TryAgain},
+	{node.ErrNobodyNearby, "nobody-nearby", "no device with this code was found on this network", "is the code still on the other screen, and are both devices on the same network? `decant serve` helps across networks", ui.TryAgain},
 	{node.ErrWrongServer, "wrong-server", "the server at this address is not the one that was expected", "its identity differs from the pinned one: ask whoever runs it, and don't go on if they did not change it", ui.Refused},
 	{node.ErrServerFull, "server-full", "the server has no room for this now", "try again later, or ask whoever runs it for a larger quota", ui.TryAgain},
 	{node.ErrNoSpace, "no-space", "there is not enough space on this device", "make room, then `decant resume` continues", ui.NoSpace},

@@ -16,6 +16,7 @@ import (
 )
 
 type receiveFlags struct {
+	via      string
 	to       string
 	ticket   bool
 	ticketFD int
@@ -49,6 +50,7 @@ is wiped from the screen when it is complete.`,
 	f := cmd.Flags()
 	f.StringVar(&o.to, "to", "", "`directory` that the collection is put into; created if it is not there (required)")
 	f.BoolVar(&o.ticket, "ticket", false, "ask for a ticket instead of showing a code")
+	f.StringVar(&o.via, "from", "", "take it from `folder:DIR`, where the old device has put it; asks for the ticket")
 	f.BoolVar(&o.fresh, "new", false, "start a new transfer even if one into DIR is unfinished")
 	cmd.MarkFlagDirname("to")
 	addReceiveFlags(cmd, &o)
@@ -92,7 +94,7 @@ func (a *app) receive(ctx context.Context, o receiveFlags) error {
 	}
 	a.interrupted = "pausing; press again to stop at once"
 	return a.withEngine(func(eng engine, cfg node.Config) error {
-		if !o.ticket && o.ticketFD < 0 { // a ticket's link names the server
+		if !o.ticket && o.ticketFD < 0 && o.via == "" && cfg.Route == node.RouteStored { // a ticket's link names the server
 			if err := a.needServer(ctx, eng, cfg, "receiver"); err != nil {
 				return err
 			}
@@ -122,7 +124,11 @@ func parseKinds(names string) (kinds []item.Kind, err error) {
 // receiveOptions turns flags into options; the session is the caller's.
 func (a *app) receiveOptions(o receiveFlags, cfg node.Config, kinds []item.Kind, to string) (node.ReceiveOptions, error) {
 	opts := node.ReceiveOptions{To: to, New: o.fresh, ReadBack: o.readBack}
-	if o.ticket || o.ticketFD >= 0 {
+	var err error
+	if opts.Folder, err = parseVia(o.via); err != nil {
+		return opts, err
+	}
+	if o.ticket || o.ticketFD >= 0 || opts.Folder != "" {
 		var fd *ui.FD
 		if o.ticketFD >= 0 {
 			var err error
@@ -132,7 +138,7 @@ func (a *app) receiveOptions(o receiveFlags, cfg node.Config, kinds []item.Kind,
 		}
 		opts.AskTicket = func(ctx context.Context) (string, error) {
 			t, err := a.askTicket(ctx, fd)
-			if err == nil && cfg.Server.IsZero() && !strings.HasPrefix(t, "decant-ticket:") {
+			if err == nil && cfg.Server.IsZero() && opts.Folder == "" && !strings.HasPrefix(t, "decant-ticket:") {
 				return "", noServer()
 			}
 			return t, err

@@ -27,6 +27,7 @@ type app struct {
 	server  string
 	state   string
 	carrier carrier
+	route   route
 	label   string
 	log     string
 	json    bool
@@ -36,8 +37,9 @@ type app struct {
 }
 
 const longHelp = `Decant moves a whole collection (photos, files, address books, calendars) from
-an old device to a new one. Both encrypt; the server in the middle keeps what
-one has sent until the other fetches it, and can read none of it.
+an old device to a new one. Both encrypt. Where both are awake they talk
+directly; a server in the middle keeps what one has sent until the other fetches
+it, and can read none of it. On one network no server is needed.
 
     new$ decant receive --to DIR      shows a code, then a preview; y applies
     old$ decant send PATH…            asks for the code and sends
@@ -46,6 +48,11 @@ Where the new device does not exist yet:
 
     old$ decant send --ticket PATH…   shows twelve words, sends, may be switched off
     new$ decant receive --ticket --to DIR
+
+Without any network, on a stick:
+
+    old$ decant send --to folder:/media/stick PATH…
+    new$ decant receive --from folder:/media/stick --to DIR
 
 Exit codes:
     0  done
@@ -80,11 +87,14 @@ func (a *app) rootCmd() *cobra.Command {
 	f.StringVar(&a.server, "server", "", "the server as `PEERID@HOST:PORT` (default $DECANT_SERVER, then what decant use remembered)")
 	f.StringVar(&a.state, "state", "", "`directory` for keys and journals (default $DECANT_STATE, then "+stateHelp+")")
 	f.Var(&a.carrier, "carrier", "how to reach the server (default auto)")
+	f.Var(&a.route, "route", "which ways to take: auto is the server, and directly between the devices where that is possible; "+
+		"direct is without a server, on one network (default $DECANT_ROUTE, then auto)")
 	f.StringVar(&a.label, "label", "", "`name` of this device, shown on the other one")
 	f.BoolVar(&a.json, "json", false, "write events to stdout, one JSON object a line")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "say more, with a log on stderr")
 	f.StringVar(&a.log, "log", "", "append a log without names and secrets to this `file`")
 	root.RegisterFlagCompletionFunc("carrier", cobra.FixedCompletions([]string{"auto", "fast", "libp2p"}, cobra.ShellCompDirectiveNoFileComp))
+	root.RegisterFlagCompletionFunc("route", cobra.FixedCompletions([]string{"auto", "stored", "direct"}, cobra.ShellCompDirectiveNoFileComp))
 	root.RegisterFlagCompletionFunc("server", cobra.NoFileCompletions)
 	root.RegisterFlagCompletionFunc("label", cobra.NoFileCompletions)
 	root.MarkPersistentFlagDirname("state")
@@ -174,6 +184,32 @@ func (c *carrier) String() string { return string(*c) }
 // Type implements pflag.Value.
 func (c *carrier) Type() string { return "auto|fast|libp2p" }
 
+// route is a flag.
+type route struct {
+	node.Route
+	set bool
+}
+
+// Set implements pflag.Value.
+func (r *route) Set(s string) error {
+	switch s {
+	case "auto":
+		r.Route = node.RouteAuto
+	case string(node.RouteStored), string(node.RouteDirect):
+		r.Route = node.Route(s)
+	default:
+		return errors.New("want auto, stored or direct")
+	}
+	r.set = true
+	return nil
+}
+
+// String implements pflag.Value.
+func (r *route) String() string { return string(r.Route) }
+
+// Type implements pflag.Value.
+func (r *route) Type() string { return "auto|stored|direct" }
+
 // stateHelp is the default state directory as help texts call it.
 const stateHelp = "$XDG_STATE_HOME/decant"
 
@@ -215,7 +251,13 @@ func (a *app) config() (node.Config, error) {
 	if err != nil {
 		return node.Config{}, err
 	}
-	cfg := node.Config{StateDir: dir, Carrier: node.Carrier(a.carrier), Label: a.label, Events: a.screen.Event, Fatal: stateFailed}
+	if text := os.Getenv("DECANT_ROUTE"); text != "" && !a.route.set {
+		if err := a.route.Set(text); err != nil {
+			return node.Config{}, usage("", "$DECANT_ROUTE: %v", err)
+		}
+	}
+	cfg := node.Config{StateDir: dir, Carrier: node.Carrier(a.carrier), Route: a.route.Route, Label: a.label, Events: a.screen.Event, Fatal: stateFailed,
+		Loopback: os.Getenv("DECANT_LOOPBACK") != ""}
 	if len(a.label) > 64 {
 		return cfg, usage("", "--label is longer than 64 bytes")
 	}

@@ -19,6 +19,7 @@ import (
 const maxExpiry = 30 * 24 * time.Hour
 
 type sendFlags struct {
+	via    string
 	ticket bool
 	expiry days
 	fresh  bool
@@ -51,6 +52,7 @@ others on this machine.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.ticket, "ticket", false, "the new device does not exist yet: show a ticket of twelve words")
 	f.Var(&o.expiry, "expiry", "how long the server keeps a ticket's transfer, at most 30d")
+	f.StringVar(&o.via, "to", "", "carry it through `folder:DIR` (a stick, a share, a synced folder) instead of a server")
 	f.BoolVar(&o.fresh, "new", false, "start a new transfer even if one of these paths is unfinished")
 	addSendFlags(cmd, &o)
 	return cmd
@@ -76,12 +78,14 @@ func (a *app) send(ctx context.Context, paths []string, o sendFlags) error {
 	}
 	a.interrupted = "pausing; press again to stop at once"
 	return a.withEngine(func(eng engine, cfg node.Config) error {
-		if err := a.needServer(ctx, eng, cfg, "sender"); err != nil {
-			return err
-		}
 		opts, err := a.sendOptions(o)
 		if err != nil {
 			return err
+		}
+		if opts.Folder == "" && (o.ticket || cfg.Route == node.RouteStored) {
+			if err := a.needServer(ctx, eng, cfg, "sender"); err != nil {
+				return err
+			}
 		}
 		opts.Paths = paths
 		return a.runSend(ctx, eng, opts)
@@ -91,7 +95,11 @@ func (a *app) send(ctx context.Context, paths []string, o sendFlags) error {
 // sendOptions turns flags into options; paths and session are the caller's.
 func (a *app) sendOptions(o sendFlags) (node.SendOptions, error) {
 	opts := node.SendOptions{New: o.fresh, Ticket: o.ticket, NoWait: o.noWait}
-	if o.ticket {
+	var err error
+	if opts.Folder, err = parseVia(o.via); err != nil {
+		return opts, err
+	}
+	if o.ticket || opts.Folder != "" {
 		opts.Expiry = time.Duration(o.expiry)
 	}
 	var fd *ui.FD
@@ -137,6 +145,10 @@ func (a *app) showTicket(words, uri string, qr ui.QRMode, expiry time.Duration) 
 		"Whoever has it owns what you send: write it down and keep it as you would keep that.", "")
 	a.screen.Strong(words)
 	a.screen.Lines("")
+	if uri == "" {
+		a.screen.Lines("It opens what is in the folder, and nothing else does: don't keep the two together.", "")
+		return
+	}
 	if a.screen.QR(uri, qr) {
 		a.screen.Lines("")
 	}
@@ -147,7 +159,7 @@ func (a *app) showTicket(words, uri string, qr ui.QRMode, expiry time.Duration) 
 }
 
 func (a *app) runSend(ctx context.Context, eng engine, opts node.SendOptions) error {
-	a.screen.WhenWaiting("everything is stored on the server. Waiting for the receipt; ^C is safe, `decant receipt` asks for it later")
+	a.screen.WhenWaiting("everything is sent. Waiting for the receipt; ^C is safe, `decant receipt` asks for it later")
 	res, err := eng.Send(ctx, opts)
 	if err != nil {
 		return err
@@ -157,7 +169,7 @@ func (a *app) runSend(ctx context.Context, eng engine, opts node.SendOptions) er
 		a.code = ui.LeftBehind
 	}
 	a.screen.Result(sendResult{res.Session.String(), res.Sent, res.Losses, res.Packs, res.WireBytes, res.Read, res.Epoch, res.Unchanged, res.Receipt})
-	a.sendSummary(res, opts.Ticket)
+	a.sendSummary(res, opts)
 	return nil
 }
 
@@ -173,7 +185,7 @@ type sendResult struct {
 	Receipt   *node.Receipt         `json:"receipt"`
 }
 
-func (a *app) sendSummary(res *node.SendResult, ticket bool) {
+func (a *app) sendSummary(res *node.SendResult, opts node.SendOptions) {
 	if a.screen.JSON() {
 		return
 	}
@@ -181,7 +193,7 @@ func (a *app) sendSummary(res *node.SendResult, ticket bool) {
 		a.screen.Say("nothing has changed since the last run: %s", tallies(res.Sent))
 	} else {
 		a.screen.Say("sent %s", tallies(res.Sent))
-		a.screen.Say("in this run %s were read, and %s stored on the server, sealed and padded", ui.Bytes(res.Read), ui.Bytes(res.WireBytes))
+		a.screen.Say("in this run %s were read, and %s sent, sealed and padded", ui.Bytes(res.Read), ui.Bytes(res.WireBytes))
 	}
 	if res.Losses > 0 {
 		a.screen.Say("warning: %s did not go along (see above)", ui.Plural(res.Losses, "item"))
@@ -191,8 +203,12 @@ func (a *app) sendSummary(res *node.SendResult, ticket bool) {
 		a.screen.Data(ui.WipeLine(res.Receipt))
 		return
 	}
-	a.screen.Say("everything is stored on the server; this device may be switched off, but not wiped yet")
-	if ticket {
+	if opts.Folder != "" {
+		a.screen.Say("everything is in the folder; this device may be switched off, but not wiped yet")
+	} else {
+		a.screen.Say("everything is stored on the server; this device may be switched off, but not wiped yet")
+	}
+	if opts.Ticket || opts.Folder != "" {
 		a.screen.Say("`decant receipt %s` asks whether the new device has it all", res.Session.Short())
 	} else {
 		a.screen.Say("`decant resume %s` waits for the receipt, `decant receipt %s` asks for it", res.Session.Short(), res.Session.Short())
@@ -216,6 +232,21 @@ func tallies(by map[string]item.Tally) string {
 // leftBehind reports whether a receipt counts something that did not arrive against the person's wish.
 func leftBehind(r *node.Receipt) bool {
 	return r != nil && ui.Outcomes(r, item.LostAtSource).Items+ui.Outcomes(r, item.Failed).Items > 0
+}
+
+// parseVia takes "folder:DIR", or nothing.
+func parseVia(via string) (dir string, err error) {
+	if via == "" {
+		return "", nil
+	}
+	dir, ok := strings.CutPrefix(via, "folder:")
+	if !ok || dir == "" {
+		return "", usage("for example: folder:/media/stick", "%q is not folder:DIR", via)
+	}
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return "", usage("", "%s is not a directory", show.Name(dir))
+	}
+	return dir, nil
 }
 
 func noServer() error {

@@ -54,6 +54,10 @@ type Params struct {
 	Channel []byte      // how: code and nameplate, or link
 	Card    id.CardHash // the receiver's card, if known beforehand
 	Remote  id.Peer     // if not zero: the other card must be this device's, as the carrier of the message says. Not part of the agreement.
+
+	// AtReceiver: the old device has come to the new one itself, without a server; Server is then the new device, and on the
+	// old one Remote too. Otherwise a new device that says it is the server is refused.
+	AtReceiver bool
 }
 
 // String and LogValue keep the secret out of logs; Format does under every verb.
@@ -71,7 +75,11 @@ func (p *Params) generator() []byte { return generator(p.PRS, p.ci(), p.Scope[:]
 // checkCard parses the other device's card and refuses one that can't be right.
 func (p *Params) checkCard(b []byte, role key.Role, own id.Peer) error {
 	c, err := key.ParseCard(b)
-	if err != nil || c.Role != role || c.Peer == own || c.Peer == p.Server || p.Remote != (id.Peer{}) && c.Peer != p.Remote {
+	if err != nil {
+		return ErrExchange
+	}
+	atServer := c.Peer == p.Server && (role == key.Sender || p.Remote != p.Server) // StartOld has looked at the exception
+	if c.Role != role || c.Peer == own || atServer || p.Remote != (id.Peer{}) && c.Peer != p.Remote {
 		return ErrExchange
 	}
 	return nil

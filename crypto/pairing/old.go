@@ -33,6 +33,9 @@ func startOld(p Params, senderCard []byte, y *ecdh.PrivateKey) (*Old, []byte, er
 	if err != nil || c.Role != key.Sender {
 		return nil, nil, fmt.Errorf("pairing: own card: %w", key.ErrCard)
 	}
+	if p.AtReceiver != (p.Remote == p.Server) {
+		return nil, nil, ErrExchange
+	}
 	ya, err := scalarMultVfy(y, p.generator())
 	if err != nil {
 		return nil, nil, err

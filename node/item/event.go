@@ -8,6 +8,7 @@ type Stage string
 // The stages.
 const (
 	StageConnecting Stage = "connecting"
+	StageLooking    Stage = "looking" // for the other device nearby
 	StageScanning   Stage = "scanning"
 	StagePairing    Stage = "pairing"
 	StageSending    Stage = "sending"

@@ -21,6 +21,8 @@ type Purpose uint8
 const (
 	Announce Purpose = 1 // sender → receiver: packs that are durable, as a pack list
 	Receipt  Purpose = 2 // receiver → sender: the receiver's card and its signed receipt
+	Addrs    Purpose = 3 // either way: where the device that says so can be dialled
+	Again    Purpose = 4 // receiver → sender: packs of the last final epoch that it has lost, as a pack list
 )
 
 // ErrEnvelope is returned for every envelope that can't be opened.

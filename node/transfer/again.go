@@ -5,16 +5,18 @@ import (
 
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/journal"
+	"github.com/decant-dev/decant/node/manifest"
 )
 
 // Again takes packs that the other device has lost out of the journal: what they held is
 // to be read and sent again, in the epoch that follows. epoch is the last one that was
-// committed. Indices that no pack has are passed over. It is one
+// committed. A pack that the journal does not have, or not any more, is passed over. It is one
 // durable step, and returns how many packs it took.
-func Again(j *journal.Journal, epoch uint64, packs []uint32) (int, error) {
+func Again(j *journal.Journal, epoch uint64, packs []manifest.PackRef) (int, error) {
 	b, gone := j.Batch(), map[uint32]bool{}
-	for _, index := range packs {
-		v, err := j.Get(packKey(index))
+	for i := range packs {
+		ref := &packs[i]
+		v, err := j.Get(packKey(ref.Index))
 		if errors.Is(err, journal.ErrNotFound) {
 			continue
 		}
@@ -25,8 +27,10 @@ func Again(j *journal.Journal, epoch uint64, packs []uint32) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		gone[rec.Ref.Index] = true
-		b.Delete(packKey(index))
+		if rec.Ref.Commitment == ref.Commitment {
+			gone[ref.Index] = true
+			b.Delete(packKey(ref.Index))
+		}
 	}
 	if len(gone) == 0 {
 		return 0, nil

@@ -33,9 +33,9 @@ func TestAgain(t *testing.T) {
 				w.write("photos/new.jpg", random(400_000))
 				w.scan(2)
 			}
-			var lost []uint32
+			var lost []manifest.PackRef
 			for _, i := range mrand.Perm(len(refs))[:3] {
-				lost = append(lost, refs[i].Index)
+				lost = append(lost, refs[i])
 				if err := memory.Delete(context.Background(), refs[i].Blob); err != nil {
 					t.Fatal(err)
 				}
@@ -44,7 +44,7 @@ func TestAgain(t *testing.T) {
 			if _, err := w.receive(first); !errors.As(err, &missing) || !errors.Is(err, ErrIntegrity) || len(missing.Packs) != 3 {
 				t.Fatalf("3 packs are gone: %v", err)
 			}
-			n, err := Again(w.j, 1, append(lost, 1<<20))
+			n, err := Again(w.j, 1, append(lost, manifest.PackRef{Index: 1 << 20}))
 			if err != nil || n == 0 {
 				t.Fatalf("%d packs taken back, %v", n, err)
 			}

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -66,9 +67,9 @@ type Downloader struct {
 	mu          sync.Mutex // guards what follows
 	staged      map[uint32]id.Commitment
 	items, done int64
-	since       map[uint32][]byte // notes of the packs staged since the last checkpoint
-	bad         int               // packs that did not verify in this Fetch
-	missing     []uint32          // packs that no store has, in this Fetch
+	since       map[uint32][]byte  // notes of the packs staged since the last checkpoint
+	bad         int                // packs that did not verify in this Fetch
+	missing     []manifest.PackRef // packs that no store has, in this Fetch
 
 	wire    atomic.Int64
 	streams sync.Pool // of Accept
@@ -113,6 +114,9 @@ func parseNote(b []byte) (n stagedNote, ok bool) {
 	n.table = b[noteSize:]
 	return n, true
 }
+
+// BootID tells one run of the machine from the next; zero where that is not known.
+func BootID() [16]byte { return bootID() }
 
 // bootID tells one run of the machine from the next; zero where that is not known,
 // and then no unsynced note is believed.
@@ -229,15 +233,15 @@ func (d *Downloader) Fetch(ctx context.Context, refs <-chan manifest.PackRef) er
 	case d.bad > 0:
 		return fmt.Errorf("%w: %d packs", ErrIntegrity, d.bad+len(d.missing))
 	case len(d.missing) > 0:
-		slices.Sort(d.missing)
+		slices.SortFunc(d.missing, func(a, b manifest.PackRef) int { return cmp.Compare(a.Index, b.Index) })
 		return &MissingError{Packs: d.missing}
 	}
 	return nil
 }
 
-// MissingError tells which packs, by index, are in no store. It is an ErrIntegrity: where
+// MissingError tells which packs, sorted by index, are in no store. It is an ErrIntegrity: where
 // packs came from the other device itself, that device can be asked for them again.
-type MissingError struct{ Packs []uint32 }
+type MissingError struct{ Packs []manifest.PackRef }
 
 // Error implements error.
 func (e *MissingError) Error() string {
@@ -248,8 +252,7 @@ func (e *MissingError) Error() string {
 func (e *MissingError) Unwrap() error { return ErrIntegrity }
 
 // Accept stages one pack that the other device has delivered, as Fetch does with one
-// that it got. It works in blob, which is the Downloader's until it returns. The error is
-// ErrIntegrity for a pack that does not verify, and the sink's. It may be called by several goroutines,
+// that it got. blob is left as it is. The error is ErrIntegrity for a pack that does not verify, and the sink's. It may be called by several goroutines,
 // beside a Fetch.
 func (d *Downloader) Accept(ref *manifest.PackRef, blob []byte) error {
 	if d.Staged(ref) {
@@ -258,9 +261,7 @@ func (d *Downloader) Accept(ref *manifest.PackRef, blob []byte) error {
 	s := d.streams.Get().(*stream)
 	defer d.streams.Put(s)
 	d.wire.Add(int64(len(blob)))
-	err := s.take(ref, blob)
-	s.plain = nil
-	return err
+	return s.take(ref, blob, s.plain[:0])
 }
 
 // stream is the memory of one goroutine of Fetch.
@@ -268,7 +269,7 @@ type stream struct {
 	d     *Downloader
 	dec   *compress.Decoder
 	blob  []byte
-	plain []byte // in blob
+	plain []byte // in blob, but of Accept
 	chunk []byte
 	table pack.Table
 
@@ -282,27 +283,27 @@ func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
 	}
 	if s.blob, err = d.cfg.Store.Get(ctx, ref.Blob, s.blob[:0]); err != nil {
 		if errors.Is(err, wire.NotFound) {
-			d.lacks(ref.Index)
+			d.lacks(ref)
 			return nil
 		}
 		return fmt.Errorf("get pack: %w", err)
 	}
 	d.wire.Add(int64(len(s.blob)))
-	if err := s.take(ref, s.blob); !errors.Is(err, ErrIntegrity) {
+	if err := s.take(ref, s.blob, s.blob[:0]); !errors.Is(err, ErrIntegrity) { // in place
 		return err
 	}
 	d.broken()
 	return nil
 }
 
-// take opens a pack in place, stages what it holds and notes it. What is wrong with one
-// that does not verify is nobody's business.
-func (s *stream) take(ref *manifest.PackRef, blob []byte) (err error) {
+// take opens a pack into dst, which may be its own bytes, stages what it holds and notes
+// it. What is wrong with one that does not verify is nobody's business.
+func (s *stream) take(ref *manifest.PackRef, blob, dst []byte) (err error) {
 	d := s.d
 	note := stagedNote{commitment: ref.Commitment, boot: d.boot}
 	if !ref.Padding {
 		context := manifest.PackContext(d.cfg.Session, ref.Epoch, ref.Index)
-		if s.plain, err = seal.OpenWith(blob[:0], &d.cfg.Keys.Pack, context, blob, ref.Commitment); err != nil {
+		if s.plain, err = seal.OpenWith(dst, &d.cfg.Keys.Pack, context, blob, ref.Commitment); err != nil {
 			return fmt.Errorf("%w: pack %d", ErrIntegrity, ref.Index)
 		}
 		if err := s.table.ParseInto(s.plain, d.cfg.Class); err != nil {
@@ -354,10 +355,10 @@ func (d *Downloader) broken() {
 }
 
 // lacks notes a pack that no store has.
-func (d *Downloader) lacks(index uint32) {
+func (d *Downloader) lacks(ref *manifest.PackRef) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.missing = append(d.missing, index)
+	d.missing = append(d.missing, *ref)
 }
 
 // note records a staged pack, and everything staged so far at a checkpoint.

@@ -70,7 +70,7 @@ func moved(t *testing.T, src string, log io.Writer) *eyes {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	device := func(name string) *node.Node {
-		n, err := node.Open(node.Config{StateDir: filepath.Join(dir, name), Server: in.Address, Carrier: node.CarrierFast, Streams: 1, Workers: 1})
+		n, err := node.Open(node.Config{StateDir: filepath.Join(dir, name), Server: in.Address, Carrier: node.CarrierFast, Route: node.RouteStored, Streams: 1, Workers: 1})
 		must(t, err)
 		t.Cleanup(func() { n.Close() })
 		return n

@@ -142,7 +142,8 @@ type Process struct {
 // Start runs the command. It is killed when ctx ends.
 func Start(ctx context.Context, c Command) (*Process, error) {
 	p := &Process{cmd: exec.CommandContext(ctx, c.Path, c.Args...), done: make(chan struct{}), more: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), c.Env...)
+	p.cmd.Env = append(os.Environ(), "DECANT_ROUTE=stored") // unless the test says otherwise
+	p.cmd.Env = append(p.cmd.Env, c.Env...)
 	p.cmd.Dir = c.Dir
 	become(p.cmd, c.UID)
 	p.cmd.WaitDelay = 5 * time.Second

@@ -179,7 +179,7 @@ func store(t *testing.T) *stored {
 // device opens an engine whose state lies in dir/name.
 func (s *stored) device(t *testing.T, name string) *node.Node {
 	t.Helper()
-	n, err := node.Open(node.Config{StateDir: filepath.Join(s.dir, name), Server: s.in.Address, Carrier: node.CarrierFast})
+	n, err := node.Open(node.Config{StateDir: filepath.Join(s.dir, name), Server: s.in.Address, Carrier: node.CarrierFast, Route: node.RouteStored})
 	if err != nil {
 		t.Fatal(err)
 	}

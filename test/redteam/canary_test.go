@@ -113,7 +113,7 @@ func canaries(t *testing.T, by string) {
 // labelled is a device with a name.
 func labelled(w *world, dir, label string) *node.Node {
 	w.t.Helper()
-	n, err := node.Open(node.Config{StateDir: w.path(dir), Server: w.address, Carrier: node.CarrierFast, Label: label})
+	n, err := node.Open(node.Config{StateDir: w.path(dir), Server: w.address, Carrier: node.CarrierFast, Route: node.RouteStored, Label: label})
 	w.must(err)
 	w.t.Cleanup(func() { n.Close() })
 	return n

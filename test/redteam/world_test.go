@@ -330,7 +330,7 @@ type engine struct {
 func (w *world) open(name string) *engine {
 	w.t.Helper()
 	e := &engine{said: notices{more: make(chan struct{})}}
-	n, err := node.Open(node.Config{StateDir: w.path(name), Server: w.address, Carrier: node.CarrierFast, Events: e.said.add})
+	n, err := node.Open(node.Config{StateDir: w.path(name), Server: w.address, Carrier: node.CarrierFast, Route: node.RouteStored, Events: e.said.add})
 	w.must(err)
 	w.t.Cleanup(func() { n.Close() })
 	e.Node = n

@@ -12,6 +12,7 @@ import (
 // stageNames are the stages as the progress line calls them.
 var stageNames = map[item.Stage]string{
 	item.StageConnecting: "Connecting",
+	item.StageLooking:    "Looking for the other device nearby",
 	item.StageScanning:   "Scanning",
 	item.StagePairing:    "Pairing",
 	item.StageSending:    "Sending",
@@ -110,7 +111,7 @@ func (m *meter) line(width int, now time.Time) string {
 	}
 	if d, ok := m.left(now); ok && d > 0 {
 		add(4, "%s left", Span(d+time.Second-1))
-	} else if m.stage == item.StageWaiting || m.stage == item.StageConnecting || m.stage == item.StagePairing {
+	} else if m.stage == item.StageWaiting || m.stage == item.StageConnecting || m.stage == item.StageLooking || m.stage == item.StagePairing {
 		if d := now.Sub(m.began); d >= 2*time.Second {
 			add(4, "%s", Span(d))
 		}
@@ -123,16 +124,20 @@ func (m *meter) line(width int, now time.Time) string {
 
 // routeName names the route in use. What the engine does not send is not shown as it came.
 func routeName(r string) string {
-	switch r {
-	case "stored":
-		return "through the server"
-	case "direct":
-		return "directly"
-	case "folder":
-		return "through a folder"
+	var ways []string
+	for way := range strings.SplitSeq(r, " + ") {
+		if text, ok := routeNames[way]; ok {
+			ways = append(ways, text)
+		}
 	}
-	return Clean(r)
+	if len(ways) == 0 {
+		return Clean(r)
+	}
+	return strings.Join(ways, " and ")
 }
+
+var routeNames = map[string]string{"stored": "through the server", "local": "over the local network", "direct": "directly", "relayed": "relayed by the server",
+	"folder": "through a folder"}
 
 func of(done, total string, known bool, noun string) string {
 	s := done

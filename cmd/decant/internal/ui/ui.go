@@ -402,6 +402,12 @@ func noticeText(n item.Notice, verbose bool) string {
 		return with("warning: the server offered an older collection than it had before")
 	case "attempt-failed":
 		return attemptText(n.Detail)
+	case "server-unreachable":
+		return "the server does not answer; going on without it"
+	case "asked-again":
+		return "part of what was sent directly is not on the new device any more; it is sent again"
+	case "folder-read-only":
+		return "the folder can't be written here: the old device will not hear of this"
 	}
 	if verbose {
 		return with(show.Name(n.Code))

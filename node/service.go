@@ -1,0 +1,289 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/decant-dev/decant/node/direct"
+	routefolder "github.com/decant-dev/decant/node/folder"
+	"github.com/decant-dev/decant/node/remote"
+	"github.com/decant-dev/decant/node/transfer"
+	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/wire"
+)
+
+// service is whoever keeps a session: the server, the receiver's own desk, a folder.
+type service interface {
+	Hello(context.Context) (*remote.Hello, error)
+	Open(context.Context, remote.Offer) (time.Time, error)
+	Claim(context.Context, remote.Claim) (*remote.Claimed, error)
+	Pin(ctx context.Context, sid id.Session, receiver id.Peer, pin []byte) error
+	Commit(ctx context.Context, sid id.Session, root *remote.Root) error
+	GetRoot(ctx context.Context, sid id.Session, minEpoch uint64, wait time.Duration) (*remote.Root, error)
+	Status(ctx context.Context, sid id.Session) (*remote.Status, error)
+	Finish(ctx context.Context, sid id.Session, ack []byte) error
+	Mailbox(scope id.Scope) transfer.Mailbox
+	Session(sid id.Session) transfer.BlobStore
+	Close() error
+}
+
+// asked is a service behind the server protocol: the server, or a desk as its sender sees it.
+type asked struct{ *remote.Remote }
+
+func (a asked) Mailbox(scope id.Scope) transfer.Mailbox   { return a.Remote.Mailbox(scope) }
+func (a asked) Session(sid id.Session) transfer.BlobStore { return a.Remote.Session(sid) }
+
+// atDesk is the receiver's own desk.
+type atDesk struct{ *direct.Desk }
+
+func (a atDesk) Mailbox(scope id.Scope) transfer.Mailbox   { return a.Desk.Mailbox(scope) }
+func (a atDesk) Session(sid id.Session) transfer.BlobStore { return a.Desk.Session(sid) }
+
+// Close leaves the desk to whoever made it.
+func (a atDesk) Close() error { return nil }
+
+// inFolder is a folder.
+type inFolder struct{ *routefolder.Folder }
+
+func (a inFolder) Mailbox(scope id.Scope) transfer.Mailbox   { return a.Folder.Mailbox(scope) }
+func (a inFolder) Session(sid id.Session) transfer.BlobStore { return a.Folder.Session(sid) }
+
+// hub is the services that hold one session together. What one of them has is enough; what
+// is told is told to all that answer. The first is the session's home, where it was opened.
+// Safe for concurrent use.
+type hub struct {
+	mu    sync.Mutex // guards homes
+	homes []service
+}
+
+// add puts another service behind the others.
+func (h *hub) add(s service) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.homes = append(slices.Clone(h.homes), s)
+}
+
+func (h *hub) all() []service {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.homes
+}
+
+// home is the service at which the session was opened.
+func (h *hub) home() service { return h.all()[0] }
+
+// grace is how long one service that has agreed waits for the others.
+const grace = 10 * time.Second
+
+// tell runs do with every service at once and returns nil when one has agreed and the others have answered or
+// are late by more than slack. If none agrees the error is the home's.
+func (h *hub) tell(ctx context.Context, slack time.Duration, do func(context.Context, service) error) error {
+	homes := h.all()
+	if len(homes) == 1 {
+		return do(ctx, homes[0])
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(homes))
+	done := make(chan int, len(homes))
+	for i, s := range homes {
+		go func() {
+			errs[i] = do(ctx, s)
+			done <- i
+		}()
+	}
+	agreed := false
+	for range homes {
+		if errs[<-done] == nil && !agreed {
+			agreed = true
+			late := time.AfterFunc(slack, cancel)
+			defer late.Stop()
+		}
+	}
+	if agreed {
+		return nil
+	}
+	return errs[0]
+}
+
+func (h *hub) commit(ctx context.Context, sid id.Session, root *remote.Root) error {
+	return h.tell(ctx, grace, func(ctx context.Context, s service) error { return s.Commit(ctx, sid, root) })
+}
+
+func (h *hub) finish(ctx context.Context, sid id.Session, ack []byte) error {
+	return h.tell(ctx, grace, func(ctx context.Context, s service) error {
+		err := s.Finish(ctx, sid, ack)
+		if hasEnded(err) {
+			return nil
+		}
+		return err
+	})
+}
+
+// getRoot waits for a root with every service at once. One that fails is left out while others answer.
+func (h *hub) getRoot(ctx context.Context, sid id.Session, least uint64, wait time.Duration) (*remote.Root, error) {
+	homes := h.all()
+	if len(homes) == 1 {
+		return homes[0].GetRoot(ctx, sid, least, wait)
+	}
+	type answer struct {
+		home int
+		root *remote.Root
+		err  error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	answers := make(chan answer, len(homes))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for i, s := range homes {
+		wg.Go(func() {
+			root, err := s.GetRoot(ctx, sid, least, wait)
+			answers <- answer{i, root, err}
+		})
+	}
+	var failed error
+	none := false
+	for range homes {
+		a := <-answers
+		switch {
+		case a.root != nil || errors.Is(a.err, remote.ErrOlder):
+			return a.root, a.err
+		case a.err == nil:
+			none = true
+		case failed == nil || a.home == 0:
+			failed = a.err
+		}
+	}
+	if none {
+		return nil, nil
+	}
+	return nil, failed
+}
+
+// post puts a message where the other device will find it.
+func (h *hub) post(ctx context.Context, scope id.Scope, to id.Peer, body []byte, slack time.Duration) error {
+	return h.tell(ctx, slack, func(ctx context.Context, s service) error { return s.Mailbox(scope).Post(ctx, to, body) })
+}
+
+// store reads blobs from whichever service has them.
+func (h *hub) store(sid id.Session) transfer.BlobStore { return stores{h, sid} }
+
+type stores struct {
+	h   *hub
+	sid id.Session
+}
+
+// Get implements transfer.BlobStore. What is at hand is asked first: the last added.
+func (s stores) Get(ctx context.Context, name id.Blob, dst []byte) ([]byte, error) {
+	var err error
+	for _, home := range slices.Backward(s.h.all()) {
+		var got []byte
+		if got, err = home.Session(s.sid).Get(ctx, name, dst); err == nil {
+			return got, nil
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return dst, err
+}
+
+func (s stores) home() transfer.BlobStore { return s.h.home().Session(s.sid) }
+
+// Put implements transfer.BlobStore.
+func (s stores) Put(ctx context.Context, name id.Blob, blob []byte) error {
+	return s.home().Put(ctx, name, blob)
+}
+
+// Has implements transfer.BlobStore.
+func (s stores) Has(ctx context.Context, names []id.Blob) ([]bool, error) {
+	return s.home().Has(ctx, names)
+}
+
+// Delete implements transfer.BlobStore.
+func (s stores) Delete(ctx context.Context, names ...id.Blob) error {
+	return s.home().Delete(ctx, names...)
+}
+
+// inbox reads the messages of a session's scope from all services of a hub. It numbers
+// them anew, for one reader: it is not safe for concurrent use.
+type inbox struct {
+	h     *hub
+	scope id.Scope
+	after map[service]uint64 // what was read of each
+	seen  []origin           // by number - 1
+}
+
+type origin struct {
+	from     service
+	sequence uint64
+}
+
+func (h *hub) inbox(scope id.Scope) *inbox {
+	return &inbox{h: h, scope: scope, after: map[service]uint64{}}
+}
+
+// fetch returns messages that it has not returned before, waiting up to wait for the first. ack is the sender's ack of a
+// finished session. The error is the home's, if no other service answers.
+func (b *inbox) fetch(ctx context.Context, wait time.Duration) (ms []wire.Message, ack []byte, err error) {
+	type answer struct {
+		from service
+		ms   []wire.Message
+		ack  []byte
+		err  error
+	}
+	homes := b.h.all()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan answer, len(homes))
+	for _, s := range homes {
+		after := b.after[s]
+		go func() {
+			ms, ack, err := s.Mailbox(b.scope).Fetch(ctx, after, wait)
+			answers <- answer{s, ms, ack, err}
+		}()
+	}
+	failed := 0
+	for range homes {
+		a := <-answers
+		if a.err != nil {
+			if failed++; err == nil || a.from == homes[0] {
+				err = a.err
+			}
+			continue
+		}
+		for _, m := range a.ms {
+			b.after[a.from] = m.Sequence
+			b.seen = append(b.seen, origin{a.from, m.Sequence})
+			m.Sequence = uint64(len(b.seen))
+			ms = append(ms, m)
+		}
+		if len(a.ack) > 0 {
+			ack = a.ack
+		}
+		if len(ms) > 0 || len(ack) > 0 {
+			cancel() // the others have nothing yet, or give it the next time
+		}
+	}
+	if failed < len(homes) {
+		err = nil
+	}
+	return ms, ack, err
+}
+
+// ack removes the messages up to a number, with the service that each came from.
+func (b *inbox) ack(ctx context.Context, upTo uint64) error {
+	upTos := map[service]uint64{}
+	for _, o := range b.seen[:upTo] {
+		upTos[o.from] = max(upTos[o.from], o.sequence)
+	}
+	var errs []error
+	for s, n := range upTos {
+		errs = append(errs, s.Mailbox(b.scope).Ack(ctx, n))
+	}
+	return errors.Join(errs...)
+}
