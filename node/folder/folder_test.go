@@ -35,6 +35,17 @@ type pair struct {
 	claimKey   ed25519.PrivateKey
 }
 
+// quick is a directory in memory, where there is such a thing: for tests that make thousands of files and ask no disk.
+func quick(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "decant-folder-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 func newPeer() (p id.Peer) { rand.Read(p[:]); return }
 
 func openT(t testing.TB, dir string, device id.Peer, create bool) *Folder {
@@ -100,13 +111,13 @@ func TestContract(t *testing.T) {
 	for name, blobs := range map[string]uint64{"one directory": 100, "spread": maxEntries + 1} {
 		t.Run(name, func(t *testing.T) {
 			contract.BlobStore(t, func(t *testing.T) contract.Store {
-				p := newPair(t, t.TempDir(), blobs)
+				p := newPair(t, quick(t), blobs)
 				return p.old.Session(p.sid)
 			})
 		})
 	}
 	contract.Mailbox(t, func(t *testing.T) contract.Ends {
-		p := newPair(t, t.TempDir(), 100)
+		p := newPair(t, quick(t), 100)
 		return contract.Ends{A: p.old.Mailbox(p.sid.Scope()), B: p.young.Mailbox(p.sid.Scope()), PeerA: p.old.cfg.Device, PeerB: p.young.cfg.Device}
 	})
 }
@@ -227,7 +238,7 @@ func contents(t testing.TB, dir string) (all []byte) {
 // system reserves, and few in a directory.
 func TestNames(t *testing.T) {
 	ctx := t.Context()
-	p := newPair(t, t.TempDir(), maxEntries+1)
+	p := newPair(t, quick(t), maxEntries+1)
 	want(t, p.old.Session(p.sid).Put(ctx, id.NewBlob(), make([]byte, wire.BlobSizeS)), wire.OK)
 	want(t, p.old.Commit(ctx, p.sid, root(7, false, "root")), wire.OK)
 	_, err := p.young.Claim(ctx, p.claim(p.young.cfg.Device, "card"))

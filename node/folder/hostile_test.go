@@ -19,17 +19,6 @@ import (
 	"github.com/decant-dev/decant/proto/wire"
 )
 
-// quick is a directory in memory, where there is such a thing: for tests that make thousands of files and ask no disk.
-func quick(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "decant-folder-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // busy fills a session with one of everything and returns a blob's name.
 func (p *pair) busy(t *testing.T) id.Blob {
 	t.Helper()

@@ -122,6 +122,28 @@ func TestTornRecords(t *testing.T) {
 	}
 }
 
+// TestWrongLength: a blob of another length is not there, and its sender puts it again.
+func TestWrongLength(t *testing.T) {
+	ctx := t.Context()
+	p := newPair(t, t.TempDir(), 100)
+	name := id.NewBlob()
+	blob := blobOf(name, wire.BlobSizeS)
+	for _, b := range [][]byte{nil, blob[1:], append(bytes.Clone(blob), 0)} {
+		if err := os.WriteFile(p.path(blobsDir+"/"+name.String()), b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, err := p.young.Session(p.sid).Get(ctx, name, nil)
+		want(t, err, wire.NotFound)
+		if has, err := p.old.Session(p.sid).Has(ctx, []id.Blob{name}); err != nil || has[0] {
+			t.Fatal(has, err)
+		}
+		want(t, p.old.Session(p.sid).Put(ctx, name, blob), wire.OK)
+		if got, err := p.young.Session(p.sid).Get(ctx, name, nil); err != nil || !bytes.Equal(got, blob) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestConflictedCopies: names that a program made up are nobody's.
 func TestConflictedCopies(t *testing.T) {
 	ctx := t.Context()

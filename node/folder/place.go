@@ -41,10 +41,12 @@ func step(r *os.Root, name string) (*os.Root, error) {
 	}
 	if after, err := sub.Stat("."); err != nil || !os.SameFile(before, after) {
 		sub.Close()
-		return nil, fs.ErrNotExist
+		return nil, errChanged
 	}
 	return sub, nil
 }
+
+var errChanged = errors.New("a directory changed while it was opened")
 
 // ensure makes directories and those above them, durably.
 func (p *place) ensure(dirs ...string) error {
@@ -113,15 +115,15 @@ func (p *place) open(name string) (*os.File, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	after, err := f.Stat()
-	if err == nil && !os.SameFile(before, after) {
+	now, err := f.Stat()
+	if err == nil && !now.Mode().IsRegular() {
 		err = fs.ErrNotExist
 	}
 	if err != nil {
 		f.Close()
 		return nil, 0, err
 	}
-	return f, after.Size(), nil
+	return f, now.Size(), nil
 }
 
 // holds reports whether a file of the length of data is there with the same bytes, durably. Other bytes are wire.Conflict, a
