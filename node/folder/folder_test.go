@@ -123,9 +123,11 @@ func TestContract(t *testing.T) {
 }
 
 // TestJourney moves one session from its offer to its end, as two devices that are never there at once would.
-func TestJourney(t *testing.T) {
+func TestJourney(t *testing.T) { journey(t, t.TempDir()) }
+
+func journey(t *testing.T, dir string) {
 	ctx := t.Context()
-	p := newPair(t, t.TempDir(), 100)
+	p := newPair(t, dir, 100)
 	hello, err := p.old.Hello(ctx)
 	want(t, err, wire.OK)
 	if hello.Version != wire.Version || hello.Incarnation == [16]byte{} || hello.FreeBytes == 0 || hello.MaxSessionBytes == 0 {

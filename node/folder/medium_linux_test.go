@@ -16,6 +16,7 @@ import (
 	"github.com/decant-dev/decant/node/remote"
 	"github.com/decant-dev/decant/proto/id"
 	"github.com/decant-dev/decant/proto/wire"
+	"github.com/decant-dev/decant/test/contract"
 )
 
 // mount mounts a file system of our own on a fresh directory.
@@ -27,6 +28,68 @@ func mount(t *testing.T, size string) string {
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir
+}
+
+// stick mounts a file system that sticks have, and Linux too where a program brings it.
+func stick(t *testing.T, format, attach []string) string {
+	t.Helper()
+	for _, program := range []string{format[0], attach[0], "losetup", "umount"} {
+		if _, err := exec.LookPath(program); err != nil || os.Getuid() != 0 {
+			t.Skipf("needs root and %s", program)
+		}
+	}
+	dir := t.TempDir()
+	image := filepath.Join(dir, "image")
+	if err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, 256<<20)); err != nil {
+		t.Fatal(err)
+	}
+	loop, err := exec.Command("losetup", "--find", "--show", image).Output()
+	if err != nil {
+		t.Skipf("no loop device: %v", err)
+	}
+	device, at := strings.TrimSpace(string(loop)), filepath.Join(dir, "stick")
+	defer exec.Command("losetup", "--detach", device).Run() // when nobody uses it any more
+	if err := os.Mkdir(at, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{append(format, device), append(attach, device, at)} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%q: %v\n%s", args, err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", at).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	return at
+}
+
+// TestSticks runs the contract and a whole session on file systems without links, owners or, as to letters, cases.
+func TestSticks(t *testing.T) {
+	for name, args := range map[string][2][]string{
+		"exfat": {{"mkfs.exfat"}, {"mount.exfat-fuse"}},
+		"ntfs":  {{"mkfs.ntfs", "--quick", "--force"}, {"ntfs-3g"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := stick(t, args[0], args[1])
+			journey(t, fresh(t, at))
+			contract.BlobStore(t, func(t *testing.T) contract.Store {
+				p := newPair(t, fresh(t, at), 100)
+				return p.old.Session(p.sid)
+			})
+		})
+	}
+}
+
+// fresh makes a directory in dir.
+func fresh(t *testing.T, dir string) string {
+	t.Helper()
+	out, err := os.MkdirTemp(dir, "folder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // TestR6Full fills a file system: blobs are refused with room left for all that ends the session well, nothing half is there,
