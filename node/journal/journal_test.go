@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -170,5 +171,85 @@ func checkClone(t *testing.T, i int, fs *vfs.MemFS, acked, perBatch int) {
 		if records != perBatch {
 			t.Fatalf("clone %d: batch %d is there in part: %d of %d", i, n, records, perBatch)
 		}
+	}
+}
+
+// TestNoteSurvivesKill: what the operating system has of the journal while it is open, which is
+// what a kill leaves, holds every note; and a crash of the machine keeps every batch, whatever notes
+// came before, between and after.
+func TestNoteSurvivesKill(t *testing.T) {
+	dir, copied := t.TempDir(), t.TempDir()
+	key := seal.NewKey()
+	j, err := Open(filepath.Join(dir, "j"), key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	for i := range 100 {
+		if err := j.Note([]byte{'g', byte(i)}, []byte{byte(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.CopyFS(filepath.Join(copied, "j"), os.DirFS(filepath.Join(dir, "j"))); err != nil {
+		t.Fatal(err)
+	}
+	k, err := Open(filepath.Join(copied, "j"), key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	for i := range 100 {
+		if v, err := k.Get([]byte{'g', byte(i)}); err != nil || v[0] != byte(i) {
+			t.Fatalf("note %d: %v, %v", i, v, err)
+		}
+	}
+}
+
+// TestSyncsThatCount crashes the machine between notes and batches written by several goroutines.
+func TestSyncsThatCount(t *testing.T) {
+	disk := vfs.NewCrashableMem()
+	key := seal.NewKey()
+	j, err := OpenOn(disk, "j", key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	clones := map[*vfs.MemFS][]byte{} // with the batches that were durable before
+	var durable []byte
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 30 {
+				name := byte(g*30 + i)
+				if err := j.Note([]byte{'g', name}, bytes.Repeat([]byte{name}, 500)); err != nil {
+					t.Error(err)
+				}
+				if err := j.Batch().Put([]byte{'b', name}, []byte{name}).Commit(); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				durable = append(durable, name)
+				if i%10 == 0 {
+					clones[disk.CrashClone(vfs.CrashCloneCfg{})] = bytes.Clone(durable)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for clone, names := range clones {
+		k, err := OpenOn(clone, "j", key, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if _, err := k.Get([]byte{'b', name}); err != nil {
+				t.Errorf("of %d durable batches one is gone: %v", len(names), err)
+			}
+		}
+		k.Close()
 	}
 }
