@@ -147,18 +147,23 @@ func (h *host) addQUIC() error {
 // resources is the resource manager: lim's counts per subnet instead of libp2p's eight,
 // and no address exempt from them, loopback neither.
 func resources(lim Limits, limits rcmgr.ConcreteLimitConfig) (network.ResourceManager, error) {
-	perSecond := rate.Limit{RPS: float64(lim.PerSubnet) / 10, Burst: lim.PerSubnet}
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits),
 		rcmgr.WithMetricsDisabled(),
 		rcmgr.WithNetworkPrefixLimit([]rcmgr.NetworkPrefixLimit{}, []rcmgr.NetworkPrefixLimit{}),
 		rcmgr.WithLimitPerSubnet(
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: lim.PerSubnet}},
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: lim.PerSubnet}}),
-		rcmgr.WithConnRateLimiters(&rate.Limiter{SubnetRateLimiter: rate.SubnetLimiter{
-			IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: perSecond}},
-			IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: perSecond}},
-			GracePeriod:      time.Minute,
-		}}))
+		rcmgr.WithConnRateLimiters(connRate(lim)))
+}
+
+// connRate bounds how fast one subnet opens connections: all that it may have at once in a burst, then a tenth of them a second.
+func connRate(lim Limits) *rate.Limiter {
+	per := rate.Limit{RPS: float64(lim.PerSubnet) / 10, Burst: lim.PerSubnet}
+	return &rate.Limiter{SubnetRateLimiter: rate.SubnetLimiter{
+		IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: per}},
+		IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: per}},
+		GracePeriod:      time.Minute,
+	}}
 }
 
 // serverLimits are libp2p's resource limits on a server, listenerMemory bytes in all. Only a relay opens streams itself.

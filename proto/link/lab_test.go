@@ -4,8 +4,6 @@ package link_test
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,16 +32,7 @@ func TestMain(m *testing.M) {
 	map[string]func(args []string){"relay": labRelay, "receiver": labReceiver, "sender": labSender}[role[0]](role[1:])
 }
 
-// labDevice is the same device in every process.
-type labDevice string
-
 const relayDevice = labDevice("relay")
-
-func (d labDevice) Ed25519() ed25519.PrivateKey {
-	seed := sha256.Sum256([]byte(d))
-	return ed25519.NewKeyFromSeed(seed[:])
-}
-func (d labDevice) Peer() id.Peer { return id.Peer(d.Ed25519().Public().(ed25519.PublicKey)) }
 
 var labLog = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 

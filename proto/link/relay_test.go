@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
 
 	"github.com/decant-dev/decant/proto/id"
@@ -201,6 +202,58 @@ func TestL1NothingTold(t *testing.T) {
 				t.Errorf("the %s speaks %s", who, p)
 			}
 			s.Reset()
+		}
+	}
+}
+
+// TestRT17PunchTargets: what a peer names for hole punching, and a relay as the address that this device is seen at, leads
+// nobody to places that it should not knock at.
+func TestRT17PunchTargets(t *testing.T) {
+	relay, _ := listenRelay(t)
+	e := outside(t, relay, nil)
+	var named []ma.Multiaddr
+	for _, s := range []string{"/ip4/127.0.0.1/tcp/22", "/ip4/192.168.1.1/udp/53/quic-v1", "/ip4/169.254.169.254/tcp/80", "/ip4/224.0.0.1/udp/1/quic-v1",
+		"/ip6/::1/tcp/1", "/ip6/fe80::1/tcp/1", "/ip6/::ffff:127.0.0.1/tcp/1", "/dns4/localhost/tcp/1", "/ip4/8.8.8.8/tcp/1/ws",
+		"/ip4/8.8.8.8/udp/53", "/p2p/" + relay.Server().Peer.String() + "/p2p-circuit", "/ip4/203.0.113.9/udp/4410/quic-v1"} {
+		named = append(named, must(ma.NewMultiaddr(s)))
+	}
+	got := e.relaying.FilterRemote("", named)
+	if len(got) != 1 || got[0].String() != "/ip4/203.0.113.9/udp/4410/quic-v1" {
+		t.Errorf("would knock at %v", got)
+	}
+	stranger := newDevice().Peer()
+	for _, m := range named[:len(named)-2] {
+		if plain(m) && e.mayDial(stranger, m) {
+			t.Errorf("dials %v", m)
+		}
+	}
+	other := must(ma.NewMultiaddr("/p2p/" + stranger.String() + "/p2p-circuit"))
+	if e.mayDial(stranger, other) || !e.mayDial(stranger, e.relaying.through) {
+		t.Error("another relay is dialled, or ours is not")
+	}
+	if len(e.Addrs()) != 0 { // the relay sees it on loopback
+		t.Errorf("tells %v", e.Addrs())
+	}
+}
+
+// TestRT17Reservations: strangers who ask a relay again and again get nothing and stay few.
+func TestRT17Reservations(t *testing.T) {
+	relay, l := listenRelay(t)
+	e := outside(t, relay, echo)
+	for range 50 {
+		if err := e.relaying.visit(); err == nil {
+			t.Fatal("a stranger has a reservation")
+		}
+	}
+	if n, _ := l.gauges(); n != 0 {
+		t.Errorf("%d reservations", n)
+	}
+	if n := len(relay.host.swarm.ConnsToPeer(peerID(e.self()))); n > maxLinks {
+		t.Errorf("%d connections", n)
+	}
+	if _, err := e.host.dialThrough(t.Context(), relay.Server().Peer, relay.Server().Peer, e.relaying.through); err == nil {
+		for _, c := range e.host.relayed(relay.Server().Peer) {
+			t.Errorf("the relay relays to itself: %v", c)
 		}
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/x/rate"
+
 	"github.com/decant-dev/decant/proto/id"
 	"github.com/decant-dev/decant/proto/wire"
 )
@@ -50,6 +52,7 @@ type Server struct {
 	queue   *queue
 	http    *http.Server
 	counter *counter
+	rate    *rate.Limiter // of the fast lane; libp2p has its own
 
 	mu   sync.Mutex // guards live
 	live map[*conn]struct{}
@@ -119,7 +122,7 @@ func newServer(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	lim := cfg.Limits.withDefaults()
-	s := &Server{cfg: cfg, lim: lim, log: cfg.Logger, ident: ident, counter: newCounter(lim), queue: newQueue(),
+	s := &Server{cfg: cfg, lim: lim, log: cfg.Logger, ident: ident, counter: newCounter(lim), rate: connRate(lim), queue: newQueue(),
 		live: make(map[*conn]struct{})}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -231,7 +234,7 @@ func (s *Server) accept() {
 			continue
 		}
 		a := addrOf(c)
-		if !s.counter.add(a) {
+		if !s.rate.Allow(a.Unmap().WithZone("")) || !s.counter.add(a) {
 			s.log.Debug("connection refused: limit")
 			c.Close()
 			continue
