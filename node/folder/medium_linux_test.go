@@ -104,6 +104,8 @@ func TestR6Full(t *testing.T) {
 	if err != nil || hello.FreeBytes > 16<<20-reserve || hello.FreeBytes < 7<<20 {
 		t.Fatalf("%d bytes free, %v", hello.FreeBytes, err)
 	}
+	_, err = p.old.Open(ctx, remote.Offer{Session: id.NewSession(), Class: wire.ClassS, Blobs: hello.FreeBytes / wire.BlobSizeS})
+	want(t, err, wire.OK) // what was told can be had
 	var names []id.Blob
 	for err == nil {
 		name := id.NewBlob()
@@ -133,7 +135,7 @@ func TestR6Full(t *testing.T) {
 	want(t, p.old.Session(p.sid).Delete(ctx, names[0]), wire.OK) // deleting works without room
 	want(t, p.old.Commit(ctx, p.sid, root(2, true, "newer")), wire.OK)
 	want(t, p.old.Finish(ctx, p.sid, []byte("ack")), wire.OK)
-	if left := files(t, filepath.Join(dir, topName)); len(left) != 3 {
+	if left := files(t, filepath.Join(dir, topName)); len(left) != 4 { // and the offer of the other session
 		t.Errorf("left over: %q", left)
 	}
 }

@@ -231,7 +231,7 @@ func (f *Folder) room(tree *place, want *offer) error {
 		return wire.QuotaCount
 	}
 	free, err := freeBytes(f.cfg.Dir)
-	if err == nil && free < want.blobs*uint64(want.class.BlobSize())+reserve {
+	if err == nil && free < want.blobs*uint64(want.class.BlobSize()) { // not the reserve too: what Hello told must be enough
 		err = wire.NoSpace
 	}
 	return err
