@@ -15,11 +15,11 @@ const payload = 1448.0 / 1514
 
 var errBar = errors.New("a bar is missed")
 
-// links prints how much of a cable's payload a transfer between two devices in one LAN gets.
+// links prints how much of a cable's payload the sealed bytes of a transfer between two devices in one LAN get.
 func links(ctx context.Context, w *world) error {
 	const bar = 0.95
 	fmt.Println("## Two devices in one LAN")
-	fmt.Println("\n| cable | collection | route | all s | goodput | of the payload rate |")
+	fmt.Println("\n| cable | collection | route | all s | goodput | sealed, of the payload rate |")
 	fmt.Println("|---:|---:|---|---:|---:|---:|")
 	var missed error
 	for _, row := range []struct {
@@ -40,7 +40,7 @@ func links(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
-		part := float64(bytes) / r.moving.Seconds() / (payload * float64(row.rate))
+		part := float64(r.sealed) / r.moving.Seconds() / (payload * float64(row.rate))
 		fmt.Printf("| %s | %s | %s | %s | %s | %.2f |\n", bits(row.rate), size(bytes), r.shares(), seconds(r.all), perSecond(bytes, r.moving), part)
 		if w.strict && part < bar {
 			missed = errBar
@@ -49,11 +49,11 @@ func links(ctx context.Context, w *world) error {
 	return missed
 }
 
-// both prints how much of two paths together a transfer gets.
+// both prints how much of two paths together the sealed bytes of a transfer get.
 func both(ctx context.Context, w *world) error {
 	const bar = 0.9
 	fmt.Println("## A path to the other device and one to the server")
-	fmt.Println("\n| to the device | to the server | collection | routes | all s | goodput | of both together |")
+	fmt.Println("\n| to the device | to the server | collection | routes | all s | goodput | sealed, of both together |")
 	fmt.Println("|---:|---:|---:|---|---:|---:|---:|")
 	var missed error
 	for _, row := range []struct{ direct, stored int64 }{{20 * mbit, 20 * mbit}, {40 * mbit, 10 * mbit}, {10 * mbit, 40 * mbit}} {
@@ -68,7 +68,7 @@ func both(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
-		part := float64(bytes) / r.moving.Seconds() / (payload * float64(row.direct+row.stored))
+		part := float64(r.sealed) / r.moving.Seconds() / (payload * float64(row.direct+row.stored))
 		fmt.Printf("| %s | %s | %s | %s | %s | %s | %.2f |\n", bits(row.direct), bits(row.stored), size(bytes), r.shares(), seconds(r.all), perSecond(bytes, r.moving), part)
 		if w.strict && part < bar {
 			missed = errBar
