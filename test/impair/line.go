@@ -18,8 +18,8 @@ type Line struct {
 	flying  flight
 	flown   int64 // bytes of packets in flying
 	sent    uint64
-	timer   *time.Timer // runs arrive when the first packet is due
-	busy    bool        // arrive is running
+	waiting bool          // a goroutine runs arrive
+	sooner  chan struct{} // tells it that another packet is the first
 	stats   Stats
 }
 
@@ -39,7 +39,7 @@ type Stats struct {
 func NewLine(seed uint64, p Profile) *Line {
 	open := make(chan struct{})
 	close(open)
-	return &Line{profile: p, dice: rand.New(rand.NewPCG(seed, 0x1195)), open: open}
+	return &Line{profile: p, dice: rand.New(rand.NewPCG(seed, 0x1195)), open: open, sooner: make(chan struct{}, 1)}
 }
 
 // Set changes what happens to packets that are sent from now on.
@@ -178,39 +178,52 @@ func (l *Line) fly(b []byte, due time.Time, deliver func([]byte)) {
 	l.sent++
 	l.flown += int64(len(b))
 	heap.Push(&l.flying, flyer{b, due, l.sent, deliver})
-	if !l.busy && l.flying[0].sent == l.sent {
-		l.wake(due)
+	if !l.waiting {
+		l.waiting = true
+		go l.arrive()
+	} else if l.flying[0].sent == l.sent {
+		select {
+		case l.sooner <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// wake makes arrive run at a time.
-func (l *Line) wake(at time.Time) {
-	if l.timer == nil {
-		l.timer = time.AfterFunc(time.Until(at), l.arrive)
-		return
-	}
-	l.timer.Reset(time.Until(at))
-}
-
-// arrive delivers what is due.
+// arrive delivers each packet when it is due, until none is under way.
 func (l *Line) arrive() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		next, wait, more := l.first()
+		switch {
+		case !more:
+			return
+		case wait <= 0:
+			next.deliver(next.bytes)
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-l.sooner:
+		}
+	}
+}
+
+// first takes the first packet off the line if it is due, or says how long to wait for it; more is false if there is none.
+func (l *Line) first() (next flyer, wait time.Duration, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.busy { // a timer that was set again while it fired
-		return
+	if len(l.flying) == 0 {
+		l.waiting = false
+		return flyer{}, 0, false
 	}
-	l.busy = true
-	for len(l.flying) > 0 && !l.flying[0].due.After(time.Now()) {
-		f := heap.Pop(&l.flying).(flyer)
-		l.flown -= int64(len(f.bytes))
-		l.mu.Unlock()
-		f.deliver(f.bytes)
-		l.mu.Lock()
+	if wait := time.Until(l.flying[0].due); wait > 0 {
+		return flyer{}, wait, true
 	}
-	l.busy = false
-	if len(l.flying) > 0 {
-		l.wake(l.flying[0].due)
-	}
+	next = heap.Pop(&l.flying).(flyer)
+	l.flown -= int64(len(next.bytes))
+	return next, 0, true
 }
 
 // flyer is a packet under way.

@@ -88,8 +88,11 @@ func ask(t *testing.T, c net.Conn, what string) time.Duration {
 func TestTCPThroughTheProxy(t *testing.T) {
 	target, _ := echo(t)
 	link := Both(1, Profile{Delay: 30 * time.Millisecond})
-	c := dial(t, "tcp", listen(t, target, link))
-	if took := ask(t, c, "first"); took < 120*time.Millisecond {
+	p := listen(t, target, link)
+	began := time.Now()
+	c := dial(t, "tcp", p)
+	ask(t, c, "first")
+	if took := time.Since(began); took < 120*time.Millisecond {
 		t.Errorf("the first answer came after %v: less than two round trips of 60 ms", took)
 	}
 	if took := ask(t, c, "second"); took < 60*time.Millisecond {

@@ -5,8 +5,6 @@ import (
 	"io"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -20,10 +18,13 @@ const (
 type stream struct {
 	line      *Line
 	roundTrip func() time.Duration
-	room      *semaphore.Weighted // of the window
-	pieces    chan piece          // in order, closed at the end
-	free      time.Time           // when loss lets the next piece leave; take's alone
-	last      time.Time           // when the last piece arrives; take's alone
+	pieces    chan piece // in order, closed at the end
+
+	// Of take alone.
+	free    time.Time // when loss lets the next piece leave
+	last    time.Time // when the last piece arrives
+	unacked []unacked // what fills the window
+	flown   int       // bytes in unacked
 }
 
 type piece struct {
@@ -31,8 +32,14 @@ type piece struct {
 	due   time.Time
 }
 
+// unacked is a piece of which its sender does not know yet that it has arrived.
+type unacked struct {
+	bytes int
+	until time.Time
+}
+
 func newStream(line *Line, roundTrip func() time.Duration) *stream {
-	return &stream{line: line, roundTrip: roundTrip, room: semaphore.NewWeighted(window), pieces: make(chan piece, 256)}
+	return &stream{line: line, roundTrip: roundTrip, pieces: make(chan piece, 256)}
 }
 
 // carry copies src to dst until its end. It calls fail at the first error; fail ends ctx, and with it reads and writes.
@@ -56,14 +63,11 @@ func (s *stream) take(ctx context.Context, src io.Reader) error {
 	defer close(s.pieces)
 	buf := make([]byte, largest)
 	for {
-		if !s.wait(ctx) {
+		if !s.wait(ctx) || !s.room(ctx) {
 			return ctx.Err()
 		}
 		n, err := src.Read(buf[:s.size()])
 		if n > 0 {
-			if err := s.room.Acquire(ctx, int64(n)); err != nil {
-				return err
-			}
 			p := piece{bytes: append([]byte(nil), buf[:n]...)}
 			var left time.Time
 			p.due, left = s.schedule(p.bytes)
@@ -83,7 +87,7 @@ func (s *stream) take(ctx context.Context, src io.Reader) error {
 	}
 }
 
-// give writes each piece when it is due. The window has room again when word of it is back.
+// give writes each piece when it is due.
 func (s *stream) give(ctx context.Context, dst io.Writer) error {
 	for p := range s.pieces {
 		if !pause(ctx, time.Until(p.due)) || !s.wait(ctx) {
@@ -92,7 +96,6 @@ func (s *stream) give(ctx context.Context, dst io.Writer) error {
 		if _, err := dst.Write(p.bytes); err != nil {
 			return err
 		}
-		time.AfterFunc(s.roundTrip()-s.line.Profile().Delay, func() { s.room.Release(int64(len(p.bytes))) })
 	}
 	return nil
 }
@@ -105,6 +108,22 @@ func (s *stream) wait(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// room waits until the window has room for another piece, or reports false when ctx ends.
+func (s *stream) room(ctx context.Context) bool {
+	for len(s.unacked) > 0 {
+		first := s.unacked[0]
+		if s.flown+largest <= window && time.Now().Before(first.until) {
+			return true
+		}
+		if !pause(ctx, time.Until(first.until)) {
+			return false
+		}
+		s.unacked = s.unacked[1:]
+		s.flown -= first.bytes
+	}
+	return true
 }
 
 // size is how much to read at once: 20 ms' worth of what the line carries.
@@ -146,6 +165,8 @@ func (s *stream) schedule(b []byte) (due, left time.Time) {
 		due = s.last
 	}
 	s.last = due
+	s.flown += len(b)
+	s.unacked = append(s.unacked, unacked{len(b), due.Add(rtt - p.Delay)})
 	for i := 0; i < len(b); i += segment {
 		if l.chance(p.Corrupt) {
 			b[i+l.dice.IntN(min(segment, len(b)-i))] ^= 1 << l.dice.IntN(8)
