@@ -80,6 +80,11 @@ func Open(cfg Config) (*Folder, error) {
 	if cfg.Dir == "" || cfg.Device.IsZero() {
 		return nil, errors.New("folder: no directory or no device")
 	}
+	dir, err := filepath.Abs(cfg.Dir) // it is opened anew by every call
+	if err != nil {
+		return nil, fail("open folder", err)
+	}
+	cfg.Dir = dir
 	f := &Folder{cfg: cfg, sessions: map[id.Session]*Session{}}
 	if cfg.Create {
 		if err := f.create(); err != nil {
