@@ -3,10 +3,11 @@
 // A Session of it is a blob store, a Mailbox of it a mailbox; both carry opaque bytes, and nothing here can decrypt any.
 //
 // Nobody decides between the devices, so nothing needs deciding: each file has one writer, appears whole under its final name
-// or not at all, and never changes; what is newer has another name. A file that is half there, misnamed or no regular file is
-// not there. That holds for files that come late or from a program that copies them, and for hostile ones: names are looked
-// for and never taken from the folder, sizes are checked before a byte is read, directories with too many entries are
-// refused, links are not followed. What the bytes are worth is for seals and signatures to say, as with a server.
+// or not at all, and never changes (but for a claim, by its device); what is newer has another name. A file that is half
+// there, misnamed or no regular file is not there. That holds for files that come late or from a program that copies them,
+// and for hostile ones: names that are not exactly ours are passed over, sizes are checked before a byte is read, directories
+// with too many entries are refused, links are not followed. What the bytes are worth is for seals and signatures to say, as
+// with a server.
 //
 // Errors hold a wire.Status where the server would refuse with one. What the file system itself refuses comes as its own
 // error; trying again later may help.
