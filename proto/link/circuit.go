@@ -12,6 +12,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	ma "github.com/multiformats/go-multiaddr"
@@ -19,17 +20,20 @@ import (
 	"github.com/decant-dev/decant/proto/id"
 )
 
-// A relayed endpoint keeps one libp2p connection to the relay, over which it learns the address that it is seen at, and
-// waits for circuits if it serves others. A device that came through a circuit is met halfway (DCUtR): both send to each
+// A relayed endpoint keeps a libp2p connection to the relay, over TCP if it can, since circuits cost a third of what they do
+// over QUIC at every hop; over it, the endpoint waits for circuits if it serves others. A QUIC connection beside it keeps a
+// NAT's UDP mapping open. On both the endpoint learns the address that it is seen at. A device that came through a circuit is met halfway (DCUtR): both send to each
 // other's seen address at the same moment, from the ports that they listen on, so that both NATs see an answer. Addresses
 // for that come from the relay's and the peer's mouth and pass the endpoint's policy like any.
 
 const (
 	visitWithin = 5 * time.Second
-	relayCheck  = 30 * time.Second // between questions to the relay
-	relayFirst  = time.Second      // until the next try after the relay refused or was not there; then twice as long
-	relayMost   = 30 * time.Second // but no longer
-	reserveLeft = 10 * time.Minute // a reservation is renewed this long before it ends
+	relayCheck  = 2500 * time.Millisecond // between questions to the relay, which show that it is there, while others are connected
+	relayIdle   = 15 * time.Second        // and while none is
+	besideCheck = 30 * time.Second        // the same over QUIC, where the connection keeps itself alive
+	relayFirst  = time.Second             // until the next try after the relay refused or was not there; then twice as long
+	relayMost   = 30 * time.Second        // but no longer
+	reserveLeft = 10 * time.Minute        // a reservation is renewed this long before it ends
 	punchWithin = 5 * time.Second
 	punchFirst  = 10 * time.Second // until hole punching is tried again; then twice as long
 	punchMost   = 2 * time.Minute  // but no longer
@@ -47,6 +51,8 @@ type relaying struct {
 	mu       sync.Mutex // guards the rest
 	seen     []ma.Multiaddr
 	reserved time.Time // until then; zero: not
+	beside   transport.CapableConn
+	looked   time.Time // over beside
 	punch    *holepunch.Service
 }
 
@@ -71,6 +77,7 @@ func (e *Endpoint) startRelaying() error {
 
 // run keeps the connection to the relay up until the endpoint closes.
 func (r *relaying) run() {
+	defer r.setBeside(nil)
 	defer r.stopPunching()
 	pause, visited := relayFirst, time.Time{}
 	timer := time.NewTimer(0)
@@ -96,7 +103,11 @@ func (r *relaying) run() {
 			continue
 		}
 		pause = relayFirst
-		timer.Reset(relayCheck)
+		if r.e.busy() {
+			timer.Reset(relayCheck)
+		} else {
+			timer.Reset(relayIdle)
+		}
 	}
 }
 
@@ -104,35 +115,24 @@ func (r *relaying) run() {
 func (r *relaying) visit() error {
 	ctx, cancel := context.WithTimeout(r.e.ctx, visitWithin)
 	defer cancel()
-	pid := peerID(r.relay.Peer)
-	if !r.e.host.connected(r.relay.Peer) {
-		ips, err := resolve(ctx, r.relay.Host)
-		if err != nil {
-			return err
-		}
-		var hints []hint
-		for _, ip := range ips {
-			hints = append(hints, hint{host: hostAddrs(ip, r.relay.Port)})
-		}
-		r.e.host.know(r.relay.Peer, hints)
-		r.mu.Lock()
-		r.reserved = time.Time{}
-		r.mu.Unlock()
-	}
-	c, err := r.e.host.dialDirect(ctx, r.relay.Peer)
+	c, err := r.connect(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.look(ctx, c); err != nil {
+	open := func(ctx context.Context) (network.MuxedStream, error) { return c.NewStream(ctx) }
+	if err := r.look(ctx, open); err != nil {
 		if timedOut(err) && r.e.ctx.Err() == nil {
 			c.Close() // it looks open, and is not
 		}
 		return err
 	}
+	if err := r.lookBeside(ctx, c); err != nil {
+		r.e.server.log.Debug("relay over quic", "err", err) // UDP may be blocked
+	}
 	if r.e.cfg.Handler == nil || time.Until(r.expiry()) > reserveLeft {
 		return nil
 	}
-	res, err := client.Reserve(ctx, r.node, peer.AddrInfo{ID: pid})
+	res, err := client.Reserve(ctx, r.node, peer.AddrInfo{ID: peerID(r.relay.Peer)})
 	if err != nil {
 		return err
 	}
@@ -142,21 +142,90 @@ func (r *relaying) visit() error {
 	return nil
 }
 
+// connect returns the connection to the relay, a new one if need be.
+func (r *relaying) connect(ctx context.Context) (network.Conn, error) {
+	if all := r.e.host.direct(r.relay.Peer); len(all) > 0 {
+		return all[0], nil
+	}
+	r.mu.Lock()
+	r.reserved = time.Time{}
+	r.mu.Unlock()
+	ips, err := resolve(ctx, r.relay.Host)
+	if err != nil {
+		return nil, err
+	}
+	var tcp, any []hint
+	for _, ip := range ips {
+		addrs := hostAddrs(ip, r.relay.Port)
+		tcp, any = append(tcp, hint{host: addrs[1:]}), append(any, hint{host: addrs})
+	}
+	r.e.host.know(r.relay.Peer, tcp)
+	tctx, cancel := context.WithTimeout(ctx, visitWithin/2)
+	defer cancel()
+	if c, err := r.e.host.dialDirect(tctx, r.relay.Peer); err == nil {
+		return c, nil
+	}
+	r.e.host.know(r.relay.Peer, any)
+	return r.e.host.dialDirect(ctx, r.relay.Peer)
+}
+
+// lookBeside keeps the QUIC connection to the relay beside main, which is over TCP. The swarm has one connection to dial a
+// peer with, so this one is not in it: the relay opens no stream on it.
+func (r *relaying) lookBeside(ctx context.Context, main network.Conn) error {
+	if len(main.RemoteMultiaddr()) != len(hostAddrs(netip.IPv4Unspecified(), 1)[1]) {
+		return nil // over QUIC already
+	}
+	r.mu.Lock()
+	c, looked := r.beside, r.looked
+	r.mu.Unlock()
+	switch {
+	case c == nil || c.IsClosed():
+		at := hostAddrs(multiIP(main.RemoteMultiaddr()), r.relay.Port)[0]
+		var err error
+		if c, err = r.e.host.swarm.TransportForDialing(at).Dial(ctx, at, peerID(r.relay.Peer)); err != nil {
+			return err
+		}
+		r.setBeside(c)
+	case time.Since(looked) < besideCheck:
+		return nil
+	}
+	err := r.look(ctx, func(ctx context.Context) (network.MuxedStream, error) { return c.OpenStream(ctx) })
+	if err != nil {
+		r.setBeside(nil)
+		return err
+	}
+	r.mu.Lock()
+	r.looked = time.Now()
+	r.mu.Unlock()
+	return nil
+}
+
+// setBeside replaces the connection beside the main one, which closes.
+func (r *relaying) setBeside(c transport.CapableConn) {
+	r.mu.Lock()
+	old := r.beside
+	r.beside, r.looked = c, time.Now()
+	r.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
+}
+
 func (r *relaying) expiry() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.reserved
 }
 
-// look asks on c for the address that this device is seen at.
-func (r *relaying) look(ctx context.Context, c network.Conn) error {
+// look asks on a stream that open opens for the address that this device is seen at.
+func (r *relaying) look(ctx context.Context, open func(context.Context) (network.MuxedStream, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, testWithin)
 	defer cancel()
-	s, err := c.NewStream(ctx)
+	s, err := open(ctx)
 	if err != nil {
 		return err
 	}
-	if err := r.e.host.speak(ctx, s, seenProtocol); err != nil {
+	if err := r.e.host.agree(ctx, s, seenProtocol); err != nil {
 		return err
 	}
 	defer s.Reset()

@@ -236,6 +236,9 @@ func (e *Endpoint) moved(now []netip.Addr) {
 			c.Close()
 		}
 	}
+	if lost && e.relaying != nil {
+		e.relaying.setBeside(nil)
+	}
 	e.each(func(d *PeerDialer) {
 		if w := d.way(); w != nil {
 			w.leave(now)
@@ -245,6 +248,12 @@ func (e *Endpoint) moved(now []netip.Addr) {
 	e.retry()
 	e.askRelay()
 	poke(e.changed)
+}
+
+// busy reports whether anybody but the relay is connected.
+func (e *Endpoint) busy() bool {
+	peers := e.host.swarm.Peers()
+	return e.server.Conns() > 0 || len(peers) > 1 || len(peers) == 1 && peers[0] != peerID(e.cfg.Relay.Peer)
 }
 
 // askRelay makes the connection to the relay be looked at, and a reservation be asked for, at once.

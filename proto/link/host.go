@@ -387,6 +387,17 @@ func (h *host) open(ctx context.Context, server id.Peer) (net.Conn, error) {
 
 // speak negotiates the protocol of an outgoing stream, and resets the stream if it can't.
 func (h *host) speak(ctx context.Context, s network.Stream, p protocol.ID) error {
+	err := h.agree(ctx, s, p)
+	if err == nil {
+		if err = s.SetProtocol(p); err != nil {
+			s.Reset()
+		}
+	}
+	return err
+}
+
+// agree is speak for a stream of a connection that the swarm does not know of.
+func (h *host) agree(ctx context.Context, s network.MuxedStream, p protocol.ID) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(h.lim.Setup)
@@ -396,9 +407,6 @@ func (h *host) speak(ctx context.Context, s network.Stream, p protocol.ID) error
 	err := multistream.SelectProtoOrFail(p, io.ReadWriteCloser(s))
 	if !stop() {
 		err = context.Cause(ctx)
-	}
-	if err == nil {
-		err = s.SetProtocol(p)
 	}
 	if err != nil {
 		s.Reset()

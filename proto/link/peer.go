@@ -42,10 +42,12 @@ const (
 	betterFirst = 2 * time.Second        // until the first wave for something better; then twice as long each time
 	betterMost  = 30 * time.Second       // but no longer
 	listenEvery = 500 * time.Millisecond
-	silentAfter = 3  // times listened to
-	proveAgain  = 20 // more times of silence, until a way that was proved is proved again
-	proveWithin = 4 * time.Second
-	testWithin  = 2 * time.Second // for a libp2p connection that looks open to open a stream
+	silentAfter = 3               // times listened to
+	proveAgain  = 20              // more times of silence, until a way that was proved is proved again
+	proveWithin = 4 * time.Second // at most; eight times what the first connection took, but 1.5 s at least
+	proveLeast  = 1500 * time.Millisecond
+	testWithin  = 2 * time.Second // for a libp2p connection that looks open to open a stream; likewise five times, but 0.75 s at least
+	testLeast   = 750 * time.Millisecond
 	doubtAfter  = 500 * time.Millisecond
 	patience    = 10 * time.Second
 	peerStall   = 15 * time.Second
@@ -334,7 +336,7 @@ func (d *PeerDialer) check(s *search) {
 	s.doubt = time.Now()
 	d.e.askRelay()
 	d.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(d.ctx, proveWithin)
+		ctx, cancel := context.WithTimeout(d.ctx, min(max(8*w.took, proveLeast), proveWithin))
 		defer cancel()
 		if err := w.prove(ctx); err != nil {
 			d.lose(w, true)
@@ -477,9 +479,11 @@ func race(ctx context.Context, cs []candidate) (*way, error) {
 func (d *PeerDialer) find(ctx context.Context, g grade, p Path, at netip.AddrPort, open func(context.Context, pace) (line, error)) (*way, error) {
 	w := newWay(g, p, open, func(w *way) { d.lose(w, false) })
 	w.at = at
+	began := time.Now()
 	if err := w.prove(ctx); err != nil {
 		return nil, err
 	}
+	w.took = time.Since(began)
 	return w, nil
 }
 
@@ -547,7 +551,11 @@ func (d *PeerDialer) findOn(ctx context.Context, g grade, c network.Conn) (*way,
 	if g == gradeHost {
 		path = pathTo(multiIP(c.RemoteMultiaddr()))
 	}
-	ctx, cancel := context.WithTimeout(ctx, testWithin)
+	within := testWithin
+	if w := d.way(); w != nil {
+		within = min(max(5*w.took, testLeast), testWithin)
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	return d.find(ctx, g, path, netip.AddrPort{}, func(ctx context.Context, p pace) (line, error) {
 		ctx, cancel := context.WithTimeout(ctx, proveWithin)

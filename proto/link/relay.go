@@ -58,6 +58,7 @@ type relayServer struct {
 
 	mu                     sync.Mutex // guards the rest
 	reservations, circuits int
+	waiting                map[peer.ID]network.Conn // on which a device asked for its reservation
 }
 
 // startRelay adds the relay's protocols to h.
@@ -67,7 +68,7 @@ func startRelay(h *host, cfg RelayConfig) (*relayServer, error) {
 	}
 	or(&cfg.MaxCircuitBytes, 64<<30)
 	or(&cfg.MaxCircuitTime, 12*time.Hour)
-	r := &relayServer{cfg: cfg}
+	r := &relayServer{cfg: cfg, waiting: map[peer.ID]network.Conn{}}
 	var err error
 	r.inner, err = relay.New(relayNode{newNode(h), r}, relay.WithACL(r), relay.WithMetricsTracer(r), relay.WithResources(relay.Resources{
 		Limit:                &relay.RelayLimit{Duration: cfg.MaxCircuitTime, Data: cfg.MaxCircuitBytes},
@@ -79,12 +80,28 @@ func startRelay(h *host, cfg RelayConfig) (*relayServer, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.swarm.Notify(&network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { r.gone(c) }})
 	h.handle(seenProtocol, func(s network.Stream) {
 		s.SetDeadline(time.Now().Add(h.lim.Setup))
 		io.WriteString(s, s.Conn().RemoteMultiaddr().String())
 		s.Close()
 	})
 	return r, nil
+}
+
+// waits takes note of the connection over which a device wants its circuits.
+func (r *relayServer) waits(c network.Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting[c.RemotePeer()] = c
+}
+
+func (r *relayServer) gone(c network.Conn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.waiting[c.RemotePeer()] == c {
+		delete(r.waiting, c.RemotePeer())
+	}
 }
 
 // AllowReserve implements relay.ACLFilter.
@@ -138,7 +155,7 @@ func (r *relayServer) ReservationRequestHandled(circuitpb.Status) {}
 // BytesTransferred implements relay.MetricsTracer. Bytes are counted by circuit.
 func (r *relayServer) BytesTransferred(int) {}
 
-// relayNode is a node whose incoming circuits are counted.
+// relayNode is a node whose circuits are counted, and lead where devices wait.
 type relayNode struct {
 	node
 	r *relayServer
@@ -146,7 +163,7 @@ type relayNode struct {
 
 // SetStreamHandler implements host.Host.
 func (n relayNode) SetStreamHandler(p protocol.ID, f network.StreamHandler) {
-	if p != circuit.ProtoIDv2Hop || n.r.cfg.Account == nil {
+	if p != circuit.ProtoIDv2Hop {
 		n.node.SetStreamHandler(p, f)
 		return
 	}
@@ -156,24 +173,25 @@ func (n relayNode) SetStreamHandler(p protocol.ID, f network.StreamHandler) {
 			s.Reset()
 			return
 		}
+		if c.dst.IsZero() {
+			n.r.waits(s.Conn())
+		}
 		f(c)
 	})
 }
 
-// NewStream implements host.Host: on the newest connection, since a device that was cut off, or is another process by now, has
-// left one behind that only looks open.
+// NewStream implements host.Host: on the connection over which the device reserved. Others may be left from before it moved
+// or became another process, and only look open.
 func (n relayNode) NewStream(ctx context.Context, p peer.ID, protocols ...protocol.ID) (network.Stream, error) {
-	to, err := id.PeerFromBytes([]byte(p))
-	if err != nil {
-		return nil, err
-	}
-	conns := n.direct(to)
-	if len(conns) == 0 {
+	n.r.mu.Lock()
+	c := n.r.waiting[p]
+	n.r.mu.Unlock()
+	if c == nil {
 		return nil, network.ErrNoConn
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.lim.Setup)
 	defer cancel()
-	s, err := conns[0].NewStream(ctx)
+	s, err := c.NewStream(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -184,9 +202,9 @@ func (n relayNode) NewStream(ctx context.Context, p peer.ID, protocols ...protoc
 type countedStream struct {
 	network.Stream
 	ahead    *bytes.Reader
-	src, dst id.Peer // dst is zero where no circuit was asked for
-	account  func(src, dst id.Peer, bytes int64)
-	n        atomic.Int64 // not accounted yet
+	src, dst id.Peer                             // dst is zero where no circuit was asked for
+	account  func(src, dst id.Peer, bytes int64) // nil: nobody counts
+	n        atomic.Int64                        // not accounted yet
 }
 
 const maxHopMessage = 4096 // as libp2p's relay has it
@@ -260,7 +278,7 @@ func (c *countedStream) Reset() error {
 }
 
 func (c *countedStream) count(n int, all bool) {
-	if c.dst.IsZero() {
+	if c.dst.IsZero() || c.account == nil {
 		return
 	}
 	if sum := c.n.Add(int64(n)); sum >= accountEvery || all {

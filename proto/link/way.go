@@ -35,6 +35,7 @@ type way struct {
 	grade grade
 	path  Path
 	at    netip.AddrPort                            // of the fast lane
+	took  time.Duration                             // to open the first connection
 	open  func(context.Context, pace) (line, error) // opens one more connection
 	http  *http.Transport
 
