@@ -106,8 +106,8 @@ func (l *Line) passable() <-chan struct{} {
 }
 
 // Send takes a copy of the packet and calls deliver when it arrives, perhaps twice or
-// never. Calls of deliver come one at a time, in the order of arrival; the bytes are
-// deliver's until it returns.
+// never. Calls of deliver come one at a time, in the order of arrival. It must neither
+// change the bytes nor keep them.
 func (l *Line) Send(packet []byte, deliver func([]byte)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	going       = 128 << 10       // bytes out of the phone by which it is going again: more than handshakes take
+	calm        = 12 << 20        // bytes out of the phone between two moves: some packs get through
+	going       = 128 << 10       // bytes by which it is going again: more than handshakes take
 	goingWithin = 3 * time.Second // the bar of R-14
 )
 
@@ -132,7 +133,7 @@ func (p *phone) wander(ctx context.Context, sender *env.Process) (map[string][]t
 		over()
 	}()
 	took := map[string][]time.Duration{}
-	for i := 0; p.sends(ctx, 2<<20); i++ {
+	for i := 0; p.sends(ctx, calm); i++ {
 		m := moveList[i%len(moveList)]
 		if err := m.make(ctx, p); err != nil && ctx.Err() == nil {
 			return nil, fmt.Errorf("%s: %w", m.name, err)
