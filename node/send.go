@@ -263,13 +263,13 @@ func (s *sending) run(ctx context.Context) error {
 	if s.st.State.Finished() {
 		return s.over()
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.disconnect()
+	defer s.background.Wait()
+	defer cancel()
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
-	defer s.disconnect()
-	ctx, cancel := context.WithCancel(ctx) // of what goes on in the background
-	defer s.background.Wait()
-	defer cancel()
 	received, err := s.received(ctx)
 	if err != nil {
 		return err

@@ -319,12 +319,12 @@ func (s *sending) checkReceipt(ctx context.Context) (_ *Receipt, err error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, receiptPatience, ErrUnreachable)
 	defer cancel()
+	defer s.disconnect()
+	defer s.background.Wait()
+	defer cancel()
 	if err := s.connect(ctx); err != nil {
 		return nil, err
 	}
-	defer s.background.Wait()
-	defer cancel()
-	defer s.disconnect()
 	if len(s.st.Receipt) == 0 {
 		err := s.fetchReceipt(ctx, s.hub.inbox(s.st.Session.Scope()), 0)
 		if err != nil && !errors.Is(err, errAgain) {

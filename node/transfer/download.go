@@ -65,7 +65,7 @@ type Downloader struct {
 	boot [16]byte
 
 	mu          sync.Mutex // guards what follows
-	staged      map[uint32]id.Commitment
+	staged      map[uint32]stagedPack
 	items, done int64
 	since       map[uint32][]byte  // notes of the packs staged since the last checkpoint
 	bad         int                // packs that did not verify in this Fetch
@@ -85,6 +85,12 @@ var (
 
 func noteKey(prefix []byte, index uint32) []byte {
 	return binary.BigEndian.AppendUint32(prefix[:1:1], index)
+}
+
+// stagedPack is what is remembered of a staged pack.
+type stagedPack struct {
+	commitment   id.Commitment
+	items, bytes int64
 }
 
 // stagedNote is what is noted of a pack: which it was, when, and what it held. Items
@@ -134,10 +140,10 @@ func NewDownloader(cfg DownloadConfig) (*Downloader, error) {
 	if cfg.Streams == 0 {
 		cfg.Streams = min(2*runtime.NumCPU(), 4)
 	}
-	d := &Downloader{cfg: cfg, boot: bootID(), staged: map[uint32]id.Commitment{}, since: map[uint32][]byte{}}
+	d := &Downloader{cfg: cfg, boot: bootID(), staged: map[uint32]stagedPack{}, since: map[uint32][]byte{}}
 	d.streams.New = func() any { return &stream{d: d, dec: compress.NewDecoder()} }
 	table := new(pack.Table)
-	for _, prefix := range [][]byte{durablePrefix, stagedPrefix} {
+	for _, prefix := range [][]byte{stagedPrefix, durablePrefix} { // what a checkpoint wrote is never newer
 		err := cfg.Journal.Each(prefix, func(k, v []byte) error {
 			n, ok := parseNote(v)
 			if !ok || len(k) != 5 {
@@ -177,21 +183,21 @@ func (d *Downloader) restore(index uint32, n *stagedNote, table *pack.Table) err
 	return nil
 }
 
+// noted counts a pack, instead of an earlier attempt at the same index: of that the sender
+// had not heard that it was here when it died, and has filled the index anew.
 func (d *Downloader) noted(index uint32, n *stagedNote) {
-	if _, ok := d.staged[index]; ok {
-		return
-	}
-	d.staged[index] = n.commitment
-	d.items += n.items
-	d.done += n.bytes
+	was := d.staged[index]
+	d.staged[index] = stagedPack{n.commitment, n.items, n.bytes}
+	d.items += n.items - was.items
+	d.done += n.bytes - was.bytes
 }
 
 // Staged reports whether the pack is staged already.
 func (d *Downloader) Staged(r *manifest.PackRef) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c, ok := d.staged[r.Index]
-	return ok && c == r.Commitment
+	p, ok := d.staged[r.Index]
+	return ok && p.commitment == r.Commitment
 }
 
 // WireBytes returns the bytes of blobs fetched by this Downloader.
