@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/decant-dev/decant/crypto/nonce"
+	"github.com/decant-dev/decant/kill"
 	"github.com/decant-dev/decant/test/env"
 	"github.com/decant-dev/decant/test/env/corpus"
 )
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) { env.Main(m) }
 // journey is one transfer, from a collection to a directory that holds other things already, through processes that may be
 // told to die. It runs to completion whatever dies.
 type journey struct {
-	mode   string              // "code" or "ticket"
+	mode   string              // "code", "ticket", "direct" (by code, without a server), or "lost" (the same, and what was staged is lost)
 	kill   map[string][]string // kill points by side: "server", "sender", "receiver"
 	env    []string            // of every process
 	build  env.Build
@@ -32,13 +33,18 @@ type journey struct {
 // arrived is what a journey came to.
 type arrived struct {
 	w        *env.World
+	mode     string
 	to       string
 	sent     []*env.Result // the sender's runs, and those that ask for the receipt
 	received []*env.Result
-	deaths   int // of all processes
+	scripted int // deaths that belong to the mode
+	deaths   int // of all processes, beyond these
 	up, down int64
 	kinds    map[string]map[string]env.Tally // of the receipt: outcomes by kind
 }
+
+// serverless reports whether the devices of a mode find each other without the server.
+func serverless(mode string) bool { return mode == "direct" || mode == "lost" }
 
 // blobSize is that of collections under 16 MiB; streams and workers are how many blobs are under way, and opened, at once.
 const (
@@ -114,19 +120,25 @@ func (j journey) run(t *testing.T, src string) *arrived {
 		return append(slices.Clone(j.env), env.KillEnv(j.kill[side]...))
 	}
 	w := env.NewWorld(t, env.WorldOptions{Build: j.build, Limit: 45 * time.Second, Server: env.ServerOptions{Env: with("server"), Args: []string{"--fast-only"}}})
-	a := &arrived{w: w, to: target(t, w.Dir)}
+	a := &arrived{w: w, mode: j.mode, to: target(t, w.Dir)}
 	first := w.Server.Process()
 	stop := w.Server.KeepAlive()
 	device := func(name, side string, args ...string) env.Command {
 		c := w.Device(name, args...)
 		c.Env = with(side)
+		if serverless(j.mode) {
+			c.Env = append(slices.Clone(c.Env), "DECANT_ROUTE=direct", "DECANT_LOOPBACK=1")
+		}
 		return c
 	}
 	var err error
-	if j.mode == "code" {
-		err = a.byCode(device, src)
-	} else {
+	switch j.mode {
+	case "ticket":
 		err = a.byTicket(device, src)
+	case "lost":
+		err = a.byCode(a.losing(device), src)
+	default:
+		err = a.byCode(device, src)
 	}
 	if err == nil && j.awaits {
 		select { // the server sweeps after the last answer
@@ -138,7 +150,7 @@ func (j journey) run(t *testing.T, src string) *arrived {
 	if err := errors.Join(err, serverErr); err != nil {
 		t.Fatalf("%v\nserver's log:\n%s", err, tail(filepath.Join(w.Server.Dir, "log")))
 	}
-	a.deaths = serverDeaths + env.Killed(a.sent) + env.Killed(a.received)
+	a.deaths = serverDeaths + env.Killed(a.sent) + env.Killed(a.received) - a.scripted
 	a.up, a.down = w.Proxy.Bytes()
 	a.check(t)
 	return a
@@ -159,7 +171,7 @@ func (a *arrived) orReceipt(life int, again env.Command, name string) env.Comman
 		return again
 	}
 	for _, t := range a.w.Must(a.w.Device(name, "status")).Outcome().Transfers {
-		if t.State == "applied" || t.State == "done" {
+		if t.State == "done" || t.State == "applied" && (!serverless(a.mode) || name == "old") { // without a server nobody else hands the receipt over
 			again.Secret = ""
 			again.Args = a.w.Device(name, "receipt").Args
 		}
@@ -193,6 +205,27 @@ func (a *arrived) byTicket(device commander, src string) (err error) {
 		return fmt.Errorf("receipt: %w", err)
 	}
 	return nil
+}
+
+// losing has the receiver die when everything is there, and then removes what it had staged, as a power cut may.
+func (a *arrived) losing(device commander) commander {
+	lives := 0
+	return func(name, side string, args ...string) env.Command {
+		c := device(name, side, args...)
+		if side != "receiver" || args[0] != "receive" {
+			return c
+		}
+		if lives++; lives == 1 {
+			c.Env = append(slices.Clone(c.Env), env.KillEnv(string(kill.ReceiverDeskCommitted)+":2"))
+		} else if a.scripted == 0 {
+			a.scripted = 1
+			staged, _ := filepath.Glob(filepath.Join(a.to, ".decant-*", "tree", "*"))
+			for _, path := range staged {
+				_ = os.RemoveAll(path)
+			}
+		}
+		return c
+	}
 }
 
 // byCode runs both sides at once; the sender types whatever code the receiver shows at the time.
