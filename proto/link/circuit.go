@@ -48,12 +48,15 @@ type relaying struct {
 	wake    chan struct{} // look at once
 	lost    chan struct{} // a connection to the relay has ended
 
-	mu       sync.Mutex // guards the rest
-	seen     []ma.Multiaddr
-	reserved time.Time // until then; zero: not
-	beside   transport.CapableConn
-	looked   time.Time // over beside
-	punch    *holepunch.Service
+	// The next two are run's alone.
+	reserved time.Time     // until then; zero: not
+	took     time.Duration // to ask the relay, last time; 0: it is not known
+
+	mu     sync.Mutex // guards the rest
+	seen   []ma.Multiaddr
+	beside transport.CapableConn
+	looked time.Time // over beside
+	punch  *holepunch.Service
 }
 
 // startRelaying adds circuits to the endpoint's host and begins to keep the connection up.
@@ -111,35 +114,60 @@ func (r *relaying) run() {
 	}
 }
 
-// visit asks the relay where this device is seen, and for a reservation if this device serves others.
+// visit asks the relay where this device is seen, and for a reservation if this device serves others. A connection that only
+// looks open is replaced at once.
 func (r *relaying) visit() error {
 	ctx, cancel := context.WithTimeout(r.e.ctx, visitWithin)
 	defer cancel()
 	c, err := r.connect(ctx)
+	if err == nil {
+		err = r.lookOn(ctx, c)
+	}
+	if err != nil && timedOut(err) && ctx.Err() == nil {
+		c.Close()
+		r.setBeside(nil)
+		if c, err = r.connect(ctx); err == nil {
+			err = r.lookOn(ctx, c)
+		}
+	}
 	if err != nil {
 		return err
 	}
-	open := func(ctx context.Context) (network.MuxedStream, error) { return c.NewStream(ctx) }
-	if err := r.look(ctx, open); err != nil {
-		if timedOut(err) && r.e.ctx.Err() == nil {
-			c.Close() // it looks open, and is not
-		}
+	if err := r.reserve(ctx); err != nil {
 		return err
 	}
 	if err := r.lookBeside(ctx, c); err != nil {
 		r.e.server.log.Debug("relay over quic", "err", err) // UDP may be blocked
 	}
-	if r.e.cfg.Handler == nil || time.Until(r.expiry()) > reserveLeft {
+	return nil
+}
+
+// lookOn asks on the connection to the relay, and learns how long that takes.
+func (r *relaying) lookOn(ctx context.Context, c network.Conn) error {
+	began := time.Now()
+	within := testWithin
+	if r.took > 0 {
+		within = min(max(5*r.took, testLeast), testWithin)
+	}
+	err := r.look(ctx, within, func(ctx context.Context) (network.MuxedStream, error) { return c.NewStream(ctx) })
+	if err == nil {
+		r.took = time.Since(began)
+	} else {
+		r.took = 0 // the next connection has all the time
+	}
+	return err
+}
+
+// reserve renews the reservation of a device that serves others.
+func (r *relaying) reserve(ctx context.Context) error {
+	if r.e.cfg.Handler == nil || time.Until(r.reserved) > reserveLeft {
 		return nil
 	}
 	res, err := client.Reserve(ctx, r.node, peer.AddrInfo{ID: peerID(r.relay.Peer)})
-	if err != nil {
-		return err
+	if err == nil {
+		r.reserved = res.Expiration
 	}
-	r.mu.Lock()
-	r.reserved = res.Expiration
-	r.mu.Unlock()
-	return nil
+	return err
 }
 
 // connect returns the connection to the relay, a new one if need be.
@@ -147,9 +175,7 @@ func (r *relaying) connect(ctx context.Context) (network.Conn, error) {
 	if all := r.e.host.direct(r.relay.Peer); len(all) > 0 {
 		return all[0], nil
 	}
-	r.mu.Lock()
 	r.reserved = time.Time{}
-	r.mu.Unlock()
 	ips, err := resolve(ctx, r.relay.Host)
 	if err != nil {
 		return nil, err
@@ -189,7 +215,7 @@ func (r *relaying) lookBeside(ctx context.Context, main network.Conn) error {
 	case time.Since(looked) < besideCheck:
 		return nil
 	}
-	err := r.look(ctx, func(ctx context.Context) (network.MuxedStream, error) { return c.OpenStream(ctx) })
+	err := r.look(ctx, testWithin, func(ctx context.Context) (network.MuxedStream, error) { return c.OpenStream(ctx) })
 	if err != nil {
 		r.setBeside(nil)
 		return err
@@ -211,15 +237,9 @@ func (r *relaying) setBeside(c transport.CapableConn) {
 	}
 }
 
-func (r *relaying) expiry() time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.reserved
-}
-
 // look asks on a stream that open opens for the address that this device is seen at.
-func (r *relaying) look(ctx context.Context, open func(context.Context) (network.MuxedStream, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, testWithin)
+func (r *relaying) look(ctx context.Context, within time.Duration, open func(context.Context) (network.MuxedStream, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	s, err := open(ctx)
 	if err != nil {

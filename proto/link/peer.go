@@ -340,6 +340,7 @@ func (d *PeerDialer) check(s *search) {
 		defer cancel()
 		if err := w.prove(ctx); err != nil {
 			d.lose(w, true)
+			w.bury()
 			return
 		}
 		select {
@@ -557,7 +558,7 @@ func (d *PeerDialer) findOn(ctx context.Context, g grade, c network.Conn) (*way,
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	return d.find(ctx, g, path, netip.AddrPort{}, func(ctx context.Context, p pace) (line, error) {
+	w, err := d.find(ctx, g, path, netip.AddrPort{}, func(ctx context.Context, p pace) (line, error) {
 		ctx, cancel := context.WithTimeout(ctx, proveWithin)
 		defer cancel()
 		s, err := c.NewStream(network.WithAllowLimitedConn(ctx, "relayed"))
@@ -569,4 +570,9 @@ func (d *PeerDialer) findOn(ctx context.Context, g grade, c network.Conn) (*way,
 		}
 		return newStream(s, d.peer, p), nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	w.conn = c
+	return w, nil
 }

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
+
 	"github.com/decant-dev/decant/proto/wire"
 )
 
@@ -36,6 +38,7 @@ type way struct {
 	path  Path
 	at    netip.AddrPort                            // of the fast lane
 	took  time.Duration                             // to open the first connection
+	conn  network.Conn                              // of libp2p, below the connections; nil on the fast lane
 	open  func(context.Context, pace) (line, error) // opens one more connection
 	http  *http.Transport
 
@@ -151,6 +154,14 @@ func (w *way) retire() {
 		c.abort()
 	}
 	w.http.CloseIdleConnections()
+}
+
+// bury ends a way that does not work any more, and what it leads over.
+func (w *way) bury() {
+	w.kill()
+	if w.conn != nil {
+		w.conn.Close()
+	}
 }
 
 // kill ends everything at once.
