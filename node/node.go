@@ -88,6 +88,7 @@ var (
 	ErrNotComplete     = errors.New("the transfer is not complete")                 // verify, undo, receipt too early
 	ErrOlderVersion    = errors.New("the server speaks another version")            //
 	ErrInterferedWith  = errors.New("someone interfered with the pairing")          // identity or tag mismatch that a wrong code can't explain
+	ErrFolder          = errors.New("the folder is not there or can't be used")     // pulled out, read-only
 	ErrNobodyNearby    = errors.New("no device with this code was found nearby")    // without a server
 	ErrServerMisbehave = errors.New("the server's answers contradict the protocol") //
 )

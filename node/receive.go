@@ -282,6 +282,9 @@ func (r *receiving) claimTicket(ctx context.Context) error {
 	if err != nil {
 		switch wire.StatusOf(err) {
 		case wire.NotFound, wire.Expired, wire.Revoked, wire.Done:
+			if r.meta.Folder != "" {
+				return ErrWrongTicket // or it has not come yet, in a folder that some program copies
+			}
 			return errors.Join(ErrWrongTicket, r.t.move(&r.st, session.Ended)) // the next run asks for another
 		}
 		return err

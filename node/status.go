@@ -12,6 +12,7 @@ import (
 	"github.com/decant-dev/decant/crypto/key"
 	"github.com/decant-dev/decant/crypto/seal"
 	"github.com/decant-dev/decant/node/apply"
+	routefolder "github.com/decant-dev/decant/node/folder"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/journal"
 	"github.com/decant-dev/decant/node/manifest"
@@ -56,7 +57,7 @@ func (n *Node) explain(err error) error {
 	for _, known := range []struct{ from, to error }{
 		{remote.ErrUnreachable, ErrUnreachable}, {remote.ErrOlder, ErrRollback}, {remote.ErrAnswer, ErrServerMisbehave}, {link.ErrWrongServer, ErrWrongServer},
 		{manifest.ErrRollback, ErrRollback}, {transfer.ErrIntegrity, ErrIntegrity}, {folder.ErrNoSpace, ErrNoSpace},
-		{folder.ErrPath, ErrIntegrity}, {folder.ErrPieces, ErrIntegrity}, {apply.ErrMismatch, ErrIntegrity}, {seal.ErrOpen, ErrIntegrity},
+		{routefolder.ErrAway, ErrFolder}, {routefolder.ErrDenied, ErrFolder}, {folder.ErrPath, ErrIntegrity}, {folder.ErrPieces, ErrIntegrity}, {apply.ErrMismatch, ErrIntegrity}, {seal.ErrOpen, ErrIntegrity},
 	} {
 		if errors.Is(err, known.from) && !errors.Is(err, known.to) {
 			return fmt.Errorf("%w: %w", known.to, err)

@@ -23,6 +23,7 @@ import (
 
 func (a *app) demoCmd() *cobra.Command {
 	var out string
+	var alone bool
 	cmd := &cobra.Command{
 		Use:   "demo [PATH...]",
 		Short: "Show all of it on this machine",
@@ -30,11 +31,16 @@ func (a *app) demoCmd() *cobra.Command {
 takes the PATHs), starts a server on loopback, pairs by code, sends, lets the
 old device leave, looks at what the server has, previews, applies, fetches the
 receipt, and compares every byte and time. Everything stays in DIR for you to
-look at. The exit code is 0 only if every check holds.`,
+look at. The exit code is 0 only if every check holds.
+
+With --no-server the two devices find each other on the network and the
+collection goes directly.`,
 		Example: `  decant demo
+  decant demo --no-server
   decant demo ~/Pictures --out /tmp/demo`,
-		RunE: func(cmd *cobra.Command, argv []string) error { return a.demo(cmd.Context(), argv, out) },
+		RunE: func(cmd *cobra.Command, argv []string) error { return a.demo(cmd.Context(), argv, out, alone) },
 	}
+	cmd.Flags().BoolVar(&alone, "no-server", false, "let the devices find each other on the network instead")
 	cmd.Flags().StringVar(&out, "out", "", "`directory` for everything; it must be empty or absent (default: a new temporary one)")
 	cmd.MarkFlagDirname("out")
 	return cmd
@@ -46,7 +52,8 @@ type demo struct {
 	dir     string
 	paths   []string // what is sent
 	made    bool     // the handset is made up
-	server  *running
+	alone   bool     // no server
+	server  *running // nil if alone
 	pinned  id.Server
 	log     lockedBuffer
 	metrics string
@@ -67,9 +74,9 @@ type check struct {
 	Text string `json:"text"`
 }
 
-func (a *app) demo(ctx context.Context, paths []string, out string) (err error) {
+func (a *app) demo(ctx context.Context, paths []string, out string, alone bool) (err error) {
 	began := time.Now()
-	d := &demo{app: a, paths: paths, losses: map[string]item.Loss{}, applying: make(chan struct{})}
+	d := &demo{app: a, alone: alone, paths: paths, losses: map[string]item.Loss{}, applying: make(chan struct{})}
 	if d.dir, err = demoDir(out); err != nil {
 		return err
 	}
@@ -138,20 +145,18 @@ func (d *demo) step(who, format string, args ...any) {
 
 // open starts the server and the two devices, which share nothing but its address.
 func (d *demo) open() (err error) {
-	log := slog.New(slog.NewTextHandler(&d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	d.server, err = startServer(serveFlags{listen: "127.0.0.1:0", data: filepath.Join(d.dir, "server"), watermark: 1},
-		log, func(message string) { panic("demo: the server's database can't go on: " + message) })
-	if err != nil {
-		return err
+	if !d.alone {
+		if err := d.serve(); err != nil {
+			return err
+		}
 	}
-	if d.metrics, err = d.server.serveMetrics("127.0.0.1:0"); err != nil {
-		return errors.Join(err, d.server.Close())
-	}
-	d.pinned = d.server.link.Server()
-	d.step("server", "…%s at %s, fresh, knows nothing", d.pinned.Peer.Short(), d.pinned.HostPort())
 	for i, name := range []string{"old", "new"} {
-		eng, err := openEngine(node.Config{StateDir: filepath.Join(d.dir, "state", name), Server: d.pinned, Carrier: node.Carrier(d.carrier),
-			Label: name + " device", Events: func(e item.Event) { d.event(i, e) }})
+		cfg := node.Config{StateDir: filepath.Join(d.dir, "state", name), Server: d.pinned, Carrier: node.Carrier(d.carrier), Route: node.RouteStored,
+			Label: name + " device", Events: func(e item.Event) { d.event(i, e) }}
+		if d.alone {
+			cfg.Route, cfg.Loopback = node.RouteDirect, true
+		}
+		eng, err := openEngine(cfg)
 		if err != nil {
 			return errors.Join(err, d.close())
 		}
@@ -164,11 +169,29 @@ func (d *demo) open() (err error) {
 	return nil
 }
 
+func (d *demo) serve() (err error) {
+	log := slog.New(slog.NewTextHandler(&d.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	d.server, err = startServer(serveFlags{listen: "127.0.0.1:0", data: filepath.Join(d.dir, "server"), watermark: 1},
+		log, func(message string) { panic("demo: the server's database can't go on: " + message) })
+	if err != nil {
+		return err
+	}
+	if d.metrics, err = d.server.serveMetrics("127.0.0.1:0"); err != nil {
+		return errors.Join(err, d.server.Close())
+	}
+	d.pinned = d.server.link.Server()
+	d.step("server", "…%s at %s, fresh, knows nothing", d.pinned.Peer.Short(), d.pinned.HostPort())
+	return nil
+}
+
 func (d *demo) close() (err error) {
 	for _, eng := range []engine{d.old, d.fresh} {
 		if eng != nil {
 			err = errors.Join(err, eng.Close())
 		}
+	}
+	if d.server == nil {
+		return err
 	}
 	return errors.Join(err, d.server.Close())
 }
@@ -209,7 +232,13 @@ func (d *demo) play(ctx context.Context) error {
 			cancel(receiveErr)
 		}
 	})
+	if d.alone {
+		close(gone) // it stays: there is nobody else
+	}
 	sent, err := d.send(ctx, codes)
+	if err == nil && !d.alone {
+		err = d.inspect()
+	}
 	if err != nil {
 		cancel(err)
 		receiving.Wait()
@@ -218,23 +247,26 @@ func (d *demo) play(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := d.inspect(); err != nil {
-		cancel(err)
-		receiving.Wait()
-		return err
+	receipt := sent.Receipt
+	if !d.alone {
+		d.mu.Lock()
+		d.stage = 1
+		d.mu.Unlock()
+		close(gone)
+		receipt, err = d.comeBack(ctx, sent.Session)
 	}
-	d.mu.Lock()
-	d.stage = 1
-	d.mu.Unlock()
-	close(gone)
-	receipt, err := d.comeBack(ctx, sent.Session)
 	receiving.Wait()
 	if err = errors.Join(receiveErr, err); err != nil {
 		return err
 	}
 	d.screen.Flush()
-	d.step("new device", "%s fetched, applied, receipt signed", ui.Bytes(res.WireBytes))
-	d.step("old device", "has come back for the receipt and verified it")
+	if d.alone {
+		d.step("new device", "%s taken in, applied, receipt signed", ui.Bytes(res.WireBytes))
+		d.step("old device", "has the receipt and verified it")
+	} else {
+		d.step("new device", "%s fetched, applied, receipt signed", ui.Bytes(res.WireBytes))
+		d.step("old device", "has come back for the receipt and verified it")
+	}
 	return d.settle(receipt, res)
 }
 
@@ -257,7 +289,7 @@ func (d *demo) comeBack(ctx context.Context, sid id.Session) (*node.Receipt, err
 
 func (d *demo) send(ctx context.Context, codes <-chan string) (*node.SendResult, error) {
 	began := time.Now()
-	sent, err := d.old.Send(ctx, node.SendOptions{Paths: d.paths, NoWait: true,
+	sent, err := d.old.Send(ctx, node.SendOptions{Paths: d.paths, NoWait: !d.alone,
 		AskCode: func(ctx context.Context, attempt int) (string, error) {
 			if attempt > 0 {
 				return "", node.ErrWrongCode
@@ -273,7 +305,11 @@ func (d *demo) send(ctx context.Context, codes <-chan string) (*node.SendResult,
 		return nil, err
 	}
 	d.screen.Flush()
-	d.step("old device", "%s sealed and sent in %.1f s; leaves", ui.Bytes(sent.WireBytes), time.Since(began).Seconds())
+	if d.alone {
+		d.step("old device", "found the new one nearby; %s sealed, sent directly and applied in %.1f s", ui.Bytes(sent.WireBytes), time.Since(began).Seconds())
+	} else {
+		d.step("old device", "%s sealed and sent in %.1f s; leaves", ui.Bytes(sent.WireBytes), time.Since(began).Seconds())
+	}
 	return sent, nil
 }
 
@@ -352,18 +388,21 @@ func (d *demo) finish(took time.Duration) error {
 	if d.made {
 		lines = append(lines, "  old/handset     what the old device had")
 	}
+	lines = append(lines, "  new             what the new device has now")
+	if !d.alone {
+		lines = append(lines, "  server          what the server kept", "  server.log      what it wrote down")
+	}
 	lines = append(lines,
-		"  new             what the new device has now",
-		"  server          what the server kept",
-		"  server.log      what it wrote down",
 		"  receipt         the signed receipt",
 		"  state/old, state/new   keys and journals of the two devices",
 		"",
 		"Go on playing, for example take it all back:",
 		"  decant --state "+quote(filepath.Join(d.dir, "state", "new"))+" undo",
 		fmt.Sprintf("It took %.1f s.", took.Seconds()))
-	if err := os.WriteFile(filepath.Join(d.dir, "server.log"), d.log.Bytes(), 0o600); err != nil {
-		return err
+	if !d.alone {
+		if err := os.WriteFile(filepath.Join(d.dir, "server.log"), d.log.Bytes(), 0o600); err != nil {
+			return err
+		}
 	}
 	d.screen.Result(demoResult{d.dir, took.Seconds(), d.checks})
 	d.screen.Data(lines...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -74,6 +75,9 @@ func (a *app) send(ctx context.Context, paths []string, o sendFlags) error {
 	for _, p := range paths {
 		if _, err := os.Stat(p); err != nil {
 			return usage("", "%s can't be sent: %v", show.Name(p), cause(err))
+		}
+		if dir := strings.TrimPrefix(o.via, "folder:"); o.via != "" && inside(dir, p) {
+			return usage("name another folder", "%s lies inside what is to be sent", show.Name(dir))
 		}
 	}
 	a.interrupted = "pausing; press again to stop at once"
@@ -232,6 +236,14 @@ func tallies(by map[string]item.Tally) string {
 // leftBehind reports whether a receipt counts something that did not arrive against the person's wish.
 func leftBehind(r *node.Receipt) bool {
 	return r != nil && ui.Outcomes(r, item.LostAtSource).Items+ui.Outcomes(r, item.Failed).Items > 0
+}
+
+// inside reports whether dir is path or lies below it.
+func inside(dir, path string) bool {
+	a, err1 := filepath.Abs(dir)
+	b, err2 := filepath.Abs(path)
+	rel, err3 := filepath.Rel(b, a)
+	return errors.Join(err1, err2, err3) == nil && filepath.IsLocal(rel)
 }
 
 // parseVia takes "folder:DIR", or nothing.
