@@ -221,9 +221,11 @@ func (s *sending) locate(ctx context.Context, text string, p *oldPairing) error 
 		return fmt.Errorf("%w: %v", ErrMalformed, err)
 	}
 	p.Code = c.String()
-	if s.remote != nil && c.Nameplate < deskNameplate {
+	if s.remote != nil {
 		p.Scope, p.Owner, err = s.remote.Resolve(ctx, c.Nameplate)
-		return codeError(err)
+		if err = codeError(err); !errors.Is(err, ErrCodeExpired) || c.Nameplate < deskNameplate {
+			return err
+		}
 	}
 	return s.locateNearby(ctx, c.Nameplate, p)
 }
