@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -171,8 +172,8 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// quantile returns the q-th part of ds, which has at least one element; 1 is the largest.
+// quantile returns the smallest of ds, which has at least one element, that no more than the part 1-q of them exceed.
 func quantile(ds []time.Duration, q float64) time.Duration {
 	s := slices.Sorted(slices.Values(ds))
-	return s[min(len(s)-1, int(q*float64(len(s))))]
+	return s[int(math.Ceil(q*float64(len(s))))-1]
 }

@@ -50,7 +50,7 @@ func TestQuantile(t *testing.T) {
 	for i := 20; i > 0; i-- {
 		ds = append(ds, time.Duration(i))
 	}
-	if a, b, c := quantile(ds, 0.5), quantile(ds, 0.95), quantile(ds[:1], 0.95); a != 11 || b != 20 || c != 20 {
+	if a, b, c := quantile(ds, 0.5), quantile(ds, 0.95), quantile(ds[:1], 0.95); a != 10 || b != 19 || c != 20 {
 		t.Errorf("%d %d %d", a, b, c)
 	}
 }
