@@ -6,7 +6,8 @@
 //
 //	go run ./test/bench                               every corpus but the million, on the temporary directory
 //	go run ./test/bench -corpus small -n 5 -dir /dev/shm,/var/tmp
-//	go run ./test/bench -corpus million -peers ''     a million tiny items: memory
+//	go run ./test/bench -direct                       without a server, against rsync over ssh
+//	go run ./test/bench -corpus million -peers none   a million tiny items: memory
 //	go run ./test/bench -fill /var/tmp/fill           on a virtual machine that gives free memory back to its host
 //	go run ./test/bench -idle 2000                    the memory of a server that 2,000 idle sessions watch
 //
@@ -40,6 +41,8 @@ type options struct {
 	seed    uint64
 	idle    int
 	fill    *filler
+	direct  bool
+	self    string // Decant among the tools
 }
 
 func main() {
@@ -72,8 +75,9 @@ func run() error {
 func parse() (o options, err error) {
 	names := flag.String("corpus", "large,handset,small", "corpora, separated by commas: "+corpusNames())
 	dirs := flag.String("dir", os.TempDir(), "where everything lies; several directories, separated by commas, are measured one after the other")
-	peers := flag.String("peers", "restic,rsync", "tools to compare with, separated by commas")
+	peers := flag.String("peers", "", "tools to compare with, separated by commas: restic, rsync, rsync-ssh (default restic,rsync; with -direct rsync-ssh)")
 	decant := flag.Bool("decant", true, "measure Decant itself")
+	flag.BoolVar(&o.direct, "direct", false, "from device to device, without a server")
 	flag.IntVar(&o.runs, "n", 3, "runs of each; medians are printed")
 	flag.Float64Var(&o.scale, "scale", 1, "part of each corpus")
 	flag.StringVar(&o.profile, "profile", "", "`directory` for a CPU profile of each process of the last run")
@@ -101,11 +105,21 @@ func parse() (o options, err error) {
 		}
 		o.dirs = append(o.dirs, abs)
 	}
+	switch {
+	case *peers == "" && o.direct:
+		*peers = "rsync-ssh"
+	case *peers == "":
+		*peers = "restic,rsync"
+	}
+	o.self = "decant"
+	if o.direct {
+		o.self = "direct"
+	}
 	if *decant {
-		o.tools = append(o.tools, "decant")
+		o.tools = append(o.tools, o.self)
 	}
 	for name := range strings.SplitSeq(*peers, ",") {
-		if name != "" {
+		if name != "none" {
 			o.tools = append(o.tools, name)
 		}
 	}
@@ -139,7 +153,7 @@ func measure(ctx context.Context, o options, dir string) error {
 		if err != nil {
 			return err
 		}
-		printTable(rs)
+		printTable(rs, o.self)
 		if err := tidy(dir, source); err != nil {
 			return err
 		}

@@ -37,8 +37,8 @@ func collect[T any](ps []phase, get func(phase) T) (out []T) {
 	return out
 }
 
-// printTable prints a row for each phase, a total for each tool, and the ratios of Decant's total to the others'.
-func printTable(rs map[string][]phase) {
+// printTable prints a row for each phase, a total for each tool, and the ratios of Decant's total, as the tool self, to the others'.
+func printTable(rs map[string][]phase, self string) {
 	fmt.Println("| | wall s | min–max | CPU s | peak MiB |")
 	fmt.Println("|---|---:|---:|---:|---:|")
 	totals := map[string][]time.Duration{}
@@ -64,15 +64,15 @@ func printTable(rs map[string][]phase) {
 	for _, tool := range slices.Sorted(maps.Keys(totals)) {
 		row("**"+tool+" in all**", totals[tool], cpus[tool], 0)
 	}
-	ours, ok := totals["decant"]
+	ours, ok := totals[self]
 	if !ok {
 		return
 	}
 	fmt.Println()
 	for _, tool := range slices.Sorted(maps.Keys(totals)) {
-		if tool != "decant" {
+		if tool != self {
 			fmt.Printf("- decant / %s: %.2f (wall), %.2f (CPU)\n", tool, median(ours).Seconds()/median(totals[tool]).Seconds(),
-				median(cpus["decant"]).Seconds()/median(cpus[tool]).Seconds())
+				median(cpus[self]).Seconds()/median(cpus[tool]).Seconds())
 		}
 	}
 	if again := rs["decant again, unchanged"]; len(again) > 0 {

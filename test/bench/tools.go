@@ -18,9 +18,11 @@ import (
 // tools copy source to another place on the same file system; at is an empty directory for all that they need. The first
 // run's copy is compared with the source.
 var tools = map[string]func(ctx context.Context, o options, source, at string, run int) ([]phase, error){
-	"decant": runDecant,
-	"restic": runRestic,
-	"rsync":  runRsync,
+	"decant":    runDecant,
+	"direct":    runDirect,
+	"restic":    runRestic,
+	"rsync":     runRsync,
+	"rsync-ssh": runRsyncSSH,
 }
 
 // once runs a command to its end.
