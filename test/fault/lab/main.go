@@ -41,6 +41,7 @@ type options struct {
 	limit  time.Duration
 	seed   uint64
 	bin    string
+	route  string
 	logs   string
 }
 
@@ -78,6 +79,7 @@ func parse() (o options, name string, err error) {
 	flag.DurationVar(&o.limit, "limit", 10*time.Minute, "for each transfer")
 	flag.Uint64Var(&o.seed, "seed", 1, "of collections and chances")
 	flag.StringVar(&o.bin, "bin", "", "the decant to run (default: built from this tree)")
+	flag.StringVar(&o.route, "route", "auto", "which ways devices take: auto, stored, direct")
 	flag.StringVar(&o.logs, "logs", "", "`directory` for the logs and events of all processes")
 	flag.Parse()
 	if name = flag.Arg(0); tables[name] == nil || flag.NArg() != 1 {

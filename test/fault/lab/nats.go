@@ -85,5 +85,5 @@ func (w *world) theory(a, b natlab.NAT) string {
 
 // good says whether a pair meets the bar.
 func (w *world) good(a, b natlab.NAT, r *result) bool {
-	return r.route() == "direct" || w.theory(a, b) == "relayed" && r.route() == "relayed" && r.first <= relayedWithin
+	return r.went("direct") || w.theory(a, b) == "relayed" && r.went("relayed") && r.first <= relayedWithin
 }

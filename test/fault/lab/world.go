@@ -132,7 +132,7 @@ func (w *world) begin(ctx context.Context, source string, from, to *natlab.Devic
 }
 
 func (w *world) device(name, at string, args ...string) env.Command {
-	return env.Command{Path: w.bin, Args: append(append([]string{"--json", "--server", w.address, "--state", filepath.Join(at, name)}, w.log(name)...), args...)}
+	return env.Command{Path: w.bin, Env: []string{"DECANT_ROUTE=" + w.route}, Args: append(append([]string{"--json", "--server", w.address, "--state", filepath.Join(at, name)}, w.log(name)...), args...)}
 }
 
 // end waits for both sides and compares what arrived with what was sent. Where one fails, the other need not go on.
@@ -232,15 +232,14 @@ func route(e env.Event) string {
 	return line.Progress.Route
 }
 
-// route is the one that most went over.
-func (r *result) route() string {
-	most := ""
+// went says whether anything went over a way, alone or beside others.
+func (r *result) went(way string) bool {
 	for name, n := range r.routes {
-		if n > r.routes[most] {
-			most = name
+		if n > 0 && slices.Contains(strings.Split(name, " + "), way) {
+			return true
 		}
 	}
-	return most
+	return false
 }
 
 // shares lists the routes with what part each carried, the largest first.

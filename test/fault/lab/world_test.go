@@ -30,8 +30,8 @@ func TestResult(t *testing.T) {
 	sent := events(t,
 		`{"time":"2026-01-02T03:04:06Z","type":"stage","stage":"sending"}`,
 		`{"time":"2026-01-02T03:04:07Z","type":"progress","progress":{"wire_bytes":100,"route":"relayed"}}`,
-		`{"time":"2026-01-02T03:04:08Z","type":"progress","progress":{"wire_bytes":400,"route":"direct"}}`,
-		`{"time":"2026-01-02T03:04:09Z","type":"progress","progress":{"wire_bytes":100,"route":"direct"}}`,
+		`{"time":"2026-01-02T03:04:08Z","type":"progress","progress":{"wire_bytes":400,"route":"direct + stored"}}`,
+		`{"time":"2026-01-02T03:04:09Z","type":"progress","progress":{"wire_bytes":100,"route":"direct + stored"}}`,
 		`{"time":"2026-01-02T03:04:15Z","type":"result","result":{"wire_bytes":500}}`)
 	received := events(t,
 		`{"time":"2026-01-02T03:04:06Z","type":"progress","progress":{"wire_bytes":0,"route":"direct"}}`,
@@ -40,8 +40,8 @@ func TestResult(t *testing.T) {
 	if r.first != 2500*time.Millisecond || r.moving != 9*time.Second || r.all != 10*time.Second || r.sealed != 500 {
 		t.Errorf("%+v", r)
 	}
-	if r.route() != "direct" || r.shares() != "direct 80 %, relayed 20 %" {
-		t.Errorf("mostly %q, in all %q", r.route(), r.shares())
+	if r.shares() != "direct + stored 80 %, relayed 20 %" || !r.went("direct") || !r.went("relayed") || r.went("local") {
+		t.Errorf("routes: %s", r.shares())
 	}
 }
 
