@@ -83,6 +83,9 @@ func plain(m ma.Multiaddr) bool {
 	return len(codes) == 2 && codes[1] == ma.P_TCP || len(codes) == 3 && codes[1] == ma.P_UDP && codes[2] == ma.P_QUIC_V1
 }
 
+// same reports whether h and o are the same place.
+func (h hint) same(o hint) bool { return h.at == o.at && h.host[0].Equal(o.host[0]) }
+
 // addr is the hint's IP address.
 func (h hint) addr() netip.Addr {
 	if h.at.IsValid() {

@@ -47,6 +47,7 @@ type relaying struct {
 	node    node
 	wake    chan struct{} // look at once
 	lost    chan struct{} // a connection to the relay has ended
+	met     chan struct{} // somebody else has connected
 
 	// The next two are run's alone.
 	reserved time.Time     // until then; zero: not
@@ -69,7 +70,7 @@ func (e *Endpoint) startRelaying() error {
 	if err != nil {
 		return err
 	}
-	r := &relaying{e: e, relay: e.cfg.Relay, through: through, node: newNode(e.host), wake: make(chan struct{}, 1), lost: make(chan struct{}, 1)}
+	r := &relaying{e: e, relay: e.cfg.Relay, through: through, node: newNode(e.host), wake: make(chan struct{}, 1), lost: make(chan struct{}, 1), met: make(chan struct{}, 1)}
 	if err := client.AddTransport(r.node, up); err != nil {
 		return err
 	}
@@ -91,6 +92,9 @@ func (r *relaying) run() {
 			return
 		case <-r.wake:
 			pause = relayFirst
+		case <-r.met:
+			timer.Reset(min(pause, relayCheck))
+			continue
 		case <-r.lost:
 			if wait := time.Until(visited.Add(pause)); wait > 0 {
 				timer.Reset(wait)

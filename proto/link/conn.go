@@ -177,6 +177,8 @@ func (c *conn) Write(p []byte) (int, error) {
 // encrypted straight from the caller's bytes, anything else goes through a buffer.
 func (c *conn) ReadFrom(r io.Reader) (int64, error) { return sendFrom(c, r) }
 
+func (c *conn) count(moved *atomic.Uint64) { c.raw.pace.moved = moved }
+
 // abort ends the connection without a word.
 func (c *conn) abort() { c.raw.Close() }
 

@@ -77,6 +77,7 @@ type Dialer struct {
 	closed bool
 	conns  map[*conn]struct{}
 	host   *host
+	stop   func() // ends the watch of this device's addresses; nil before the first connection
 }
 
 // retryFast is how long Auto stays on libp2p before it tries the fast lane first again.
@@ -110,9 +111,12 @@ func (d *Dialer) Carrier() Carrier { return Carrier(d.last.Load()) }
 func (d *Dialer) Close() error {
 	d.mu.Lock()
 	d.closed = true
-	conns, h := d.conns, d.host
-	d.conns, d.host = map[*conn]struct{}{}, nil
+	conns, h, stop := d.conns, d.host, d.stop
+	d.conns, d.host, d.stop = map[*conn]struct{}{}, nil, nil
 	d.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
 	for c := range conns {
 		c.raw.Close()
 	}
@@ -152,6 +156,41 @@ func (d *Dialer) dial(ctx context.Context) (net.Conn, error) {
 	return c, nil
 }
 
+// watch begins to look at this device's addresses. The caller holds mu.
+func (d *Dialer) watch() {
+	if d.stop != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { watchAddrs(ctx, d.moved) })
+	d.stop = func() { cancel(); wg.Wait() }
+}
+
+// moved ends connections from addresses that this device no longer has: nothing would tell that they are dead, and requests
+// would wait on them.
+func (d *Dialer) moved(now []netip.Addr) {
+	d.mu.Lock()
+	h := d.host
+	var gone []*conn
+	for c := range d.conns {
+		if left(c.LocalAddr(), now) {
+			gone = append(gone, c)
+		}
+	}
+	d.mu.Unlock()
+	for _, c := range gone {
+		c.abort()
+	}
+	if h != nil {
+		for _, c := range h.swarm.Conns() {
+			if left(netAddr(c.LocalMultiaddr()), now) {
+				c.Close()
+			}
+		}
+	}
+}
+
 // final reports whether another carrier can't help.
 func final(ctx context.Context, err error) bool {
 	return ctx.Err() != nil || errors.Is(err, ErrWrongServer) || errors.Is(err, ErrClosed)
@@ -177,6 +216,7 @@ func (d *Dialer) dialFast(ctx context.Context) (net.Conn, error) {
 	closed := d.closed
 	if !closed {
 		d.conns[c] = struct{}{}
+		d.watch()
 	}
 	d.mu.Unlock()
 	if closed {
@@ -217,6 +257,7 @@ func (d *Dialer) startHost() (*host, error) {
 	if d.closed {
 		return nil, ErrClosed
 	}
+	d.watch()
 	if d.host == nil {
 		lim := DefaultLimits()
 		lim.Stall, lim.Setup = d.cfg.Stall, d.cfg.Timeout

@@ -320,6 +320,9 @@ func (e *Endpoint) linked(c network.Conn, came bool) {
 			d.look()
 		}
 	})
+	if came && e.relaying != nil && p != e.cfg.Relay.Peer {
+		poke(e.relaying.met)
+	}
 	switch {
 	case !came:
 		e.lost(p)

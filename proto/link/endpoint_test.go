@@ -1,11 +1,14 @@
 package link
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/netip"
+	"runtime"
+	"runtime/pprof"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -299,4 +302,63 @@ func FuzzHint(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestEndpointClose: endpoints, their dialers and relays leave no goroutine behind, whatever they were doing.
+func TestEndpointClose(t *testing.T) {
+	before := runtime.NumGoroutine()
+	l := &ledger{friends: map[[2]id.Peer]bool{}, bytes: map[[2]id.Peer]int64{}}
+	relay, err := Listen(Config{Device: newDevice(), Handler: echo, Listen: "127.0.0.1:0", Relay: l.config()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arrived := make(chan struct{})
+	open := func(h http.Handler) *Endpoint {
+		return must(NewEndpoint(EndpointConfig{Device: newDevice(), Handler: h, Listen: "127.0.0.1:0", Relay: relay.Server(), Loopback: true}))
+	}
+	receiver := open(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if r.Header.Get("Wait") != "" {
+			arrived <- struct{}{}
+			<-r.Context().Done()
+		}
+	}))
+	sender := open(nil)
+	l.befriend(sender.self(), receiver.self())
+	receiver.Reach(sender.self(), sender.Addrs())
+	d, idle := sender.Dial(receiver.self()), sender.Dial(newDevice().Peer())
+	d.SetAddrs(receiver.Addrs())
+	within(t, "a request works", func() bool { _, err := postPeer(t.Context(), d, ""); return err == nil })
+	ended := make(chan error, 1)
+	go func() {
+		r := must(http.NewRequest("POST", BaseURL+"/", nil))
+		r.Header.Set("Wait", "1")
+		resp, err := d.RoundTrip(r)
+		if err == nil {
+			resp.Body.Close()
+		}
+		ended <- err
+	}()
+	<-arrived
+	for range 2 {
+		sender.Close()
+		receiver.Close()
+		relay.Close()
+	}
+	if err := <-ended; err == nil {
+		t.Error("a request outlived its endpoint")
+	}
+	if _, err := postPeer(t.Context(), idle, ""); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	if _, err := sender.Announce(nil); !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			var b bytes.Buffer
+			pprof.Lookup("goroutine").WriteTo(&b, 1)
+			t.Fatalf("%d goroutines, %d before\n%s", runtime.NumGoroutine(), before, b.String())
+		}
+	}
 }

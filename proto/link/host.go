@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
@@ -500,6 +501,8 @@ func (s *stream) Write(p []byte) (int, error) { return s.pace.write(writer{s}, p
 
 // ReadFrom implements io.ReaderFrom.
 func (s *stream) ReadFrom(r io.Reader) (int64, error) { return sendFrom(s, r) }
+
+func (s *stream) count(moved *atomic.Uint64) { s.pace.moved = moved }
 
 // abort ends the stream without a word.
 func (s *stream) abort() { s.Reset() }

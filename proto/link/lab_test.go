@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -36,35 +37,75 @@ const relayDevice = labDevice("relay")
 
 var labLog = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 
+// labRelay relays for everybody, and keeps one text for each name, as mailboxes do with sealed addresses.
 func labRelay([]string) {
-	_, err := link.Listen(link.Config{Device: relayDevice, Handler: http.NotFoundHandler(), Listen: ":4410", Logger: labLog, Relay: &link.RelayConfig{
+	var texts sync.Map
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b, err := io.ReadAll(r.Body); err == nil && len(b) > 0 {
+			texts.Store(r.URL.Path, b)
+		}
+		if b, ok := texts.Load(r.URL.Path); ok {
+			w.Write(b.([]byte))
+		}
+	})
+	_, err := link.Listen(link.Config{Device: relayDevice, Handler: h, Listen: ":4410", Logger: labLog, Relay: &link.RelayConfig{
 		Reserve: func(id.Peer) bool { return true }, Allow: func(_, _ id.Peer) bool { return true }}})
 	labCheck(err)
 	fmt.Println("listening")
 	select {}
 }
 
-func labEndpoint(d labDevice, relay string, h http.Handler) *link.Endpoint {
-	e, err := link.NewEndpoint(link.EndpointConfig{Device: d, Handler: h, Local: true, Logger: labLog,
-		Relay: id.Server{Peer: relayDevice.Peer(), Host: relay, Port: id.DefaultPort}})
+// labEndpoint opens an endpoint that tells the other device its addresses through the relay, as engines do, and gives
+// learnt the other's.
+func labEndpoint(args []string, h http.Handler, learnt func(e *link.Endpoint, addrs []string)) *link.Endpoint {
+	me, server := labDevice(args[1]), id.Server{Peer: relayDevice.Peer(), Host: args[0], Port: id.DefaultPort}
+	e, err := link.NewEndpoint(link.EndpointConfig{Device: me, Handler: h, Local: true, Logger: labLog, Relay: server})
 	labCheck(err)
+	mail, err := link.NewDialer(link.DialConfig{Device: me, Server: server, Timeout: time.Second})
+	labCheck(err)
+	text := func(name, body string) string {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, link.BaseURL+"/"+name, strings.NewReader(body))
+		labCheck(err)
+		resp, err := mail.RoundTrip(r)
+		if err != nil {
+			return ""
+		}
+		defer resp.Body.Close()
+		b, _ := io.ReadAll(resp.Body)
+		return string(b)
+	}
+	go func() {
+		for last := ""; ; time.Sleep(200 * time.Millisecond) {
+			text(args[1], strings.Join(e.Addrs(), " "))
+			if now := text(args[2], ""); now != last && now != "" {
+				last = now
+				learnt(e, strings.Fields(now))
+			}
+		}
+	}()
 	return e
 }
 
 // labReceiver serves, and keeps a connection to the sender up. Its arguments are the relay's address, itself, the sender.
 func labReceiver(args []string) {
-	e := labEndpoint(labDevice(args[1]), args[0], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
-	e.Reach(labDevice(args[2]).Peer(), []string{})
-	for range e.Changed() {
-		fmt.Println("addrs", strings.Join(e.Addrs(), " "))
-	}
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+	labEndpoint(args, h, func(e *link.Endpoint, addrs []string) { e.Reach(labDevice(args[2]).Peer(), addrs) })
+	select {}
 }
 
 // labSender begins a request every 50 ms, for ever, and says of each that succeeds when it began and ended and which way
 // there is then. Its arguments are the relay's address, itself, the receiver.
 func labSender(args []string) {
-	e := labEndpoint(labDevice(args[1]), args[0], nil)
+	dialer := make(chan *link.PeerDialer, 1)
+	e := labEndpoint(args, nil, func(_ *link.Endpoint, addrs []string) {
+		d := <-dialer
+		dialer <- d
+		d.SetAddrs(addrs)
+	})
 	d := e.Dial(labDevice(args[2]).Peer())
+	dialer <- d
 	for ; ; time.Sleep(50 * time.Millisecond) {
 		go func() {
 			began := time.Now()

@@ -23,9 +23,9 @@ import (
 //	          The first to finish a handshake with the right identity is the way; what comes later is closed
 //	a way     new requests take it. If a better grade exists, waves of better dials, less and less often
 //	better    new requests take the better one; requests under way end on the old one, which then closes
-//	silence   when requests wait and no byte moves for 1.5 s, or the network has changed, the way is in doubt: it has 4 s to
-//	          open one more connection, or is given up with all that is on it. After half a second of doubt, waves of all
-//	          grades begin, and what they find replaces it
+//	silence   when requests wait and no byte moves for 1.5 s, or the network has changed, the way is in doubt: it should open
+//	          one more connection. After half a second of doubt, waves of all grades begin, and what they find replaces it
+//	          for new requests. If it opens none in time and nothing moves for 4 to 8 s, it is given up with all that is on it
 //
 // Waves overlap, since the first packets of a dial that began while there was no path are lost, and the system repeats
 // them ever more slowly.
@@ -49,6 +49,8 @@ const (
 	testWithin  = 2 * time.Second // for a libp2p connection that looks open to open a stream; likewise five times, but 0.75 s at least
 	testLeast   = 750 * time.Millisecond
 	doubtAfter  = 500 * time.Millisecond
+	stuckLeast  = 2500 * time.Millisecond // of doubt before what is under way is given up; eight times what the first connection
+	stuckMost   = 6 * time.Second         // took if that is longer, but no longer
 	patience    = 10 * time.Second
 	peerStall   = 15 * time.Second
 	peerConns   = 16
@@ -159,12 +161,18 @@ func (d *PeerDialer) Peer() id.Peer { return d.peer }
 func (d *PeerDialer) SetAddrs(addrs []string) {
 	hints := d.e.policy.hints(addrs)
 	d.mu.Lock()
+	gone := slices.ContainsFunc(d.hints, func(h hint) bool { return !slices.ContainsFunc(hints, h.same) })
 	d.hints = hints
 	w := d.cur
 	d.mu.Unlock()
 	d.e.host.know(d.peer, hints)
-	if w != nil && w.at.IsValid() && len(hints) > 0 && !slices.ContainsFunc(hints, func(h hint) bool { return h.at == w.at }) {
+	switch {
+	case w == nil || !gone || len(hints) == 0:
+	case w.at.IsValid() && !slices.ContainsFunc(hints, func(h hint) bool { return h.at == w.at }):
 		d.lose(w, true) // the peer says that it isn't there any more
+	case !w.at.IsValid():
+		w.disowned.Store(true) // the peer has moved, and few libp2p connections outlive that
+		poke(d.prove)
 	}
 	d.look()
 }
@@ -334,20 +342,42 @@ func (d *PeerDialer) check(s *search) {
 		return
 	}
 	s.doubt = time.Now()
+	w.doubted.Store(s.doubt.UnixNano())
 	d.e.askRelay()
 	d.wg.Go(func() {
-		ctx, cancel := context.WithTimeout(d.ctx, min(max(8*w.took, proveLeast), proveWithin))
-		defer cancel()
-		if err := w.prove(ctx); err != nil {
-			d.lose(w, true)
-			w.bury()
+		if d.works(w) {
+			w.doubted.Store(0)
+			select {
+			case d.proved <- w:
+			case <-d.ctx.Done():
+			}
 			return
 		}
-		select {
-		case d.proved <- w:
-		case <-d.ctx.Done():
-		}
+		d.lose(w, true)
+		w.bury()
 	})
+}
+
+// works proves w. Where that takes too long, what is under way decides: on a slow link with long queues a new connection
+// may take longer than what moves on the others shows that all is well.
+func (d *PeerDialer) works(w *way) bool {
+	before := w.moved.Load()
+	ctx, cancel := context.WithTimeout(d.ctx, min(max(8*w.took, proveLeast), proveWithin))
+	defer cancel()
+	err := w.prove(ctx)
+	if err == nil || !timedOut(err) {
+		return err == nil
+	}
+	tick := time.NewTicker(stagger)
+	defer tick.Stop()
+	for w.inflight.Load() > 0 && w.moved.Load() == before && !w.stuck() && !w.disowned.Load() {
+		select {
+		case <-tick.C:
+		case <-d.ctx.Done():
+			return false
+		}
+	}
+	return w.moved.Load() != before
 }
 
 // listen notices silence.
@@ -477,7 +507,7 @@ func race(ctx context.Context, cs []candidate) (*way, error) {
 }
 
 // find proves a way. at is the fast lane's address.
-func (d *PeerDialer) find(ctx context.Context, g grade, p Path, at netip.AddrPort, open func(context.Context, pace) (line, error)) (*way, error) {
+func (d *PeerDialer) find(ctx context.Context, g grade, p Path, at netip.AddrPort, open func(context.Context) (line, error)) (*way, error) {
 	w := newWay(g, p, open, func(w *way) { d.lose(w, false) })
 	w.at = at
 	began := time.Now()
@@ -491,10 +521,10 @@ func (d *PeerDialer) find(ctx context.Context, g grade, p Path, at netip.AddrPor
 // findFast tries the fast lane at one address.
 func (d *PeerDialer) findFast(ctx context.Context, at netip.AddrPort) (*way, error) {
 	nd := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
-	return d.find(ctx, gradeFast, pathTo(at.Addr()), at, func(ctx context.Context, p pace) (line, error) {
+	return d.find(ctx, gradeFast, pathTo(at.Addr()), at, func(ctx context.Context) (line, error) {
 		ctx, cancel := context.WithTimeout(ctx, waveLasts)
 		defer cancel()
-		c, err := d.e.server.ident.dial(ctx, nd, at.String(), d.peer, p)
+		c, err := d.e.server.ident.dial(ctx, nd, at.String(), d.peer, pace{stall: peerStall})
 		if err != nil {
 			return nil, err // not a line that holds a nil *conn
 		}
@@ -509,7 +539,7 @@ func (d *PeerDialer) findHost(ctx context.Context) (*way, error) {
 		if err == nil {
 			return w, nil
 		}
-		if ctx.Err() == nil && timedOut(err) {
+		if ctx.Err() == nil && timedOut(err) && d.useless(c) {
 			c.Close() // it looks open, and is not
 		}
 	}
@@ -527,7 +557,7 @@ func (d *PeerDialer) findRelay(ctx context.Context) (*way, error) {
 		if err == nil {
 			return w, nil
 		}
-		if ctx.Err() == nil && timedOut(err) {
+		if ctx.Err() == nil && timedOut(err) && d.useless(c) {
 			c.Close()
 		}
 	}
@@ -539,6 +569,12 @@ func (d *PeerDialer) findRelay(ctx context.Context) (*way, error) {
 		return d.findOn(ctx, gradeHost, c)
 	}
 	return d.findOn(ctx, gradeRelay, c)
+}
+
+// useless reports whether nothing is under way on c that may yet get through.
+func (d *PeerDialer) useless(c network.Conn) bool {
+	w := d.way()
+	return w == nil || w.conn != c || w.inflight.Load() == 0 || w.stuck()
 }
 
 func timedOut(err error) bool {
@@ -558,7 +594,7 @@ func (d *PeerDialer) findOn(ctx context.Context, g grade, c network.Conn) (*way,
 	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	w, err := d.find(ctx, g, path, netip.AddrPort{}, func(ctx context.Context, p pace) (line, error) {
+	w, err := d.find(ctx, g, path, netip.AddrPort{}, func(ctx context.Context) (line, error) {
 		ctx, cancel := context.WithTimeout(ctx, proveWithin)
 		defer cancel()
 		s, err := c.NewStream(network.WithAllowLimitedConn(ctx, "relayed"))
@@ -568,7 +604,7 @@ func (d *PeerDialer) findOn(ctx context.Context, g grade, c network.Conn) (*way,
 		if err := d.e.host.speak(ctx, s, wire.ProtocolID); err != nil {
 			return nil, err
 		}
-		return newStream(s, d.peer, p), nil
+		return newStream(s, d.peer, pace{stall: peerStall}), nil
 	})
 	if err != nil {
 		return nil, err

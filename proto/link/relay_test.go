@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
 
@@ -240,8 +242,9 @@ func TestRT17PunchTargets(t *testing.T) {
 func TestRT17Reservations(t *testing.T) {
 	relay, l := listenRelay(t)
 	e := outside(t, relay, echo)
+	within(t, "the relay is there", func() bool { return e.host.connected(relay.Server().Peer) })
 	for range 50 {
-		if err := e.relaying.visit(); err == nil {
+		if _, err := client.Reserve(t.Context(), e.relaying.node, peer.AddrInfo{ID: peerID(relay.Server().Peer)}); err == nil {
 			t.Fatal("a stranger has a reservation")
 		}
 	}

@@ -36,14 +36,16 @@ var errDead = errors.New("this way was given up")
 type way struct {
 	grade grade
 	path  Path
-	at    netip.AddrPort                            // of the fast lane
-	took  time.Duration                             // to open the first connection
-	conn  network.Conn                              // of libp2p, below the connections; nil on the fast lane
-	open  func(context.Context, pace) (line, error) // opens one more connection
+	at    netip.AddrPort                      // of the fast lane
+	took  time.Duration                       // to open the first connection
+	conn  network.Conn                        // of libp2p, below the connections; nil on the fast lane
+	open  func(context.Context) (line, error) // opens one more connection
 	http  *http.Transport
 
-	moved    atomic.Uint64 // bytes, either way, on all connections
+	moved    atomic.Uint64 // bytes of requests, either way, on all connections
 	inflight atomic.Int32  // requests that wait for an answer
+	doubted  atomic.Int64  // since when it may be broken, Unix ns; 0: it works
+	disowned atomic.Bool   // the peer has lost an address since
 
 	mu      sync.Mutex // guards the rest
 	lines   map[*tracked]struct{}
@@ -58,11 +60,12 @@ type line interface {
 	net.Conn
 	io.ReaderFrom
 	abort()
+	count(moved *atomic.Uint64) // from now on; not while it is in use
 }
 
 // newWay makes a way of which nothing is proved yet. failed is called when a connection that a request needs can't be
 // opened.
-func newWay(g grade, p Path, open func(context.Context, pace) (line, error), failed func(*way)) *way {
+func newWay(g grade, p Path, open func(context.Context) (line, error), failed func(*way)) *way {
 	w := &way{grade: g, path: p, open: open, lines: map[*tracked]struct{}{}}
 	w.http = newTransport(peerConns, func(ctx context.Context) (net.Conn, error) {
 		c, err := w.take(ctx)
@@ -97,18 +100,23 @@ func (w *way) take(ctx context.Context) (net.Conn, error) {
 	w.spare = nil
 	fresh := time.Since(w.since) < maxSpare
 	w.mu.Unlock()
-	if c != nil && fresh {
-		return c, nil
-	}
-	if c != nil {
+	if c != nil && !fresh {
 		c.abort()
+		c = nil
 	}
-	return w.connect(ctx)
+	if c == nil {
+		var err error
+		if c, err = w.connect(ctx); err != nil {
+			return nil, err
+		}
+	}
+	c.count(&w.moved) // a handshake is no progress of requests
+	return c, nil
 }
 
 // connect opens one more connection.
 func (w *way) connect(ctx context.Context) (*tracked, error) {
-	l, err := w.open(ctx, pace{stall: peerStall, moved: &w.moved})
+	l, err := w.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +162,12 @@ func (w *way) retire() {
 		c.abort()
 	}
 	w.http.CloseIdleConnections()
+}
+
+// stuck reports whether the way has been in doubt for so long that no slow or lossy link explains it.
+func (w *way) stuck() bool {
+	since := w.doubted.Load()
+	return since != 0 && time.Since(time.Unix(0, since)) >= min(max(8*w.took, stuckLeast), stuckMost)
 }
 
 // bury ends a way that does not work any more, and what it leads over.
