@@ -128,12 +128,21 @@ func (h *Handler) put(a *answer, r *http.Request) error {
 		return err
 	}
 	defer h.transfers.leave(sid)
-	err = session.Put(r.Context(), rec.Class, name, r.Body, blobLimit(rec.Declared))
+	err = session.Put(r.Context(), rec.Class, name, body{r.Body, http.NewResponseController(a)}, blobLimit(rec.Declared))
 	if err == nil {
 		a.in = r.ContentLength
 	}
 	return err
 }
+
+// body is a request's body that another request can end.
+type body struct {
+	io.Reader
+	conn *http.ResponseController
+}
+
+// Abort implements blobstore.Aborter.
+func (b body) Abort() { _ = b.conn.SetReadDeadline(time.Unix(1, 0)) }
 
 // blobLimit is how many blobs a session may hold that declared so many: some more, for those whose names a crash made the sender forget.
 func blobLimit(declared uint64) int64 { return int64(declared + declared/8 + 64) }

@@ -32,6 +32,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/decant-dev/decant/proto/id"
 	"github.com/decant-dev/decant/proto/wire"
@@ -79,13 +80,13 @@ type session struct {
 	changed *sync.Cond // users fell to 0
 	users   int        // handles and puts under way
 	dropped bool
-	loaded  bool                      // slots below are known
-	class   wire.Class                // of the blobs stored, 0 while there are none
-	next    uint32                    // first slot never used
-	free    []uint32                  // slots below next that no row names
-	stored  int64                     // rows
-	pending map[id.Blob]chan struct{} // puts under way, closed when each ends
-	bad     map[uint32]bool           // condemned segments
+	loaded  bool       // slots below are known
+	class   wire.Class // of the blobs stored, 0 while there are none
+	next    uint32     // first slot never used
+	free    []uint32   // slots below next that no row names
+	stored  int64      // rows
+	pending map[id.Blob]*underway
+	bad     map[uint32]bool // condemned segments
 }
 
 // Open opens the store in c.Dir, whose rows are in d, and counts what is there. It reads no blob.
@@ -148,7 +149,7 @@ func (s *Store) session(sid id.Session) *session {
 	defer s.mu.Unlock()
 	e := s.sessions[sid]
 	if e == nil {
-		e = &session{id: sid, pending: map[id.Blob]chan struct{}{}}
+		e = &session{id: sid, pending: map[id.Blob]*underway{}}
 		e.changed = sync.NewCond(&e.mu)
 		s.sessions[sid] = e
 	}
@@ -222,21 +223,61 @@ func (s *Store) Stored(sid id.Session) int64 {
 	return e.stored
 }
 
+// underway is one Put that has a slot.
+type underway struct {
+	ended chan struct{}
+	body  io.Reader
+	left  atomic.Int64 // bytes of it
+	moved atomic.Int64 // Unix nanoseconds, when the last bytes came
+}
+
+func newUnderway(body io.Reader, size int) *underway {
+	u := &underway{ended: make(chan struct{}), body: body}
+	u.left.Store(int64(size))
+	u.moved.Store(time.Now().UnixNano())
+	return u
+}
+
+// Read implements io.Reader.
+func (u *underway) Read(p []byte) (int, error) {
+	n, err := u.body.Read(p)
+	u.left.Add(-int64(n))
+	u.moved.Store(time.Now().UnixNano())
+	return n, err
+}
+
+// stalled is how long a Put may have brought nothing before another of the same name aborts it.
+const stalled = time.Second
+
+// displace gives the Put up if it has stalled.
+func (u *underway) displace() {
+	if a, ok := u.body.(Aborter); ok && u.left.Load() > 0 && time.Since(time.Unix(0, u.moved.Load())) > stalled {
+		a.Abort()
+	}
+}
+
+// Aborter is a body that can be given up from another goroutine: reads end with an error.
+type Aborter interface{ Abort() }
+
 // Put reads one blob of the class from body and returns when it is durable. The same name with the same bytes again is
-// success; with others it is Conflict. limit bounds the session's blobs (QuotaSpace). A body that ends early is
-// Malformed; body is not read past the class's size.
+// success; with others it is Conflict. limit bounds the session's blobs (QuotaSpace). A body that ends early or stalls is
+// Busy: it may be put again; body is not read past the class's size. A Put that meets another of the same name waits for
+// it, and aborts it if it has stalled and its body is an Aborter: a device puts a blob again when it has lost the connection of the first attempt, which
+// this side may not have noticed yet.
 func (h *Handle) Put(ctx context.Context, class wire.Class, name id.Blob, body io.Reader, limit int64) error {
 	if class.BlobSize() == 0 {
 		return wire.Fail(wire.Malformed, "put blob")
 	}
 	for {
-		slot, wait, exists, err := h.reserve(class, name, limit)
+		slot, wait, exists, err := h.reserve(class, name, body, limit)
 		switch {
 		case err != nil:
 			return err
 		case wait != nil:
 			select {
-			case <-wait:
+			case <-wait.ended:
+			case <-time.After(stalled / 2):
+				wait.displace()
 			case <-ctx.Done():
 				return ctx.Err()
 			}
@@ -245,7 +286,7 @@ func (h *Handle) Put(ctx context.Context, class wire.Class, name id.Blob, body i
 				return err
 			}
 		default:
-			err := h.write(class, name, slot, body)
+			err := h.write(class, name, slot, h.pending(name))
 			h.settle(name, slot, err)
 			return err
 		}
@@ -253,7 +294,7 @@ func (h *Handle) Put(ctx context.Context, class wire.Class, name id.Blob, body i
 }
 
 // reserve finds out whether the blob is new and gives it a slot.
-func (h *Handle) reserve(class wire.Class, name id.Blob, limit int64) (slot uint32, wait chan struct{}, exists bool, err error) {
+func (h *Handle) reserve(class wire.Class, name id.Blob, body io.Reader, limit int64) (slot uint32, wait *underway, exists bool, err error) {
 	e := h.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -273,8 +314,15 @@ func (h *Handle) reserve(class wire.Class, name id.Blob, limit int64) (slot uint
 		return 0, nil, false, wire.Fail(wire.QuotaSpace, "put blob")
 	}
 	slot = e.take(class)
-	e.pending[name] = make(chan struct{})
+	e.pending[name] = newUnderway(body, class.BlobSize())
 	return slot, nil, false, nil
+}
+
+// pending returns the body of the Put that has reserved the name.
+func (h *Handle) pending(name id.Blob) io.Reader {
+	h.e.mu.Lock()
+	defer h.e.mu.Unlock()
+	return h.e.pending[name]
 }
 
 // take gives out a slot outside condemned segments. e.mu is held.
@@ -360,7 +408,7 @@ func (s *Store) stream(f *segment, at int64, size int, body io.Reader) (sum uint
 
 // bodyError is a failure of the connection, not of the store.
 func bodyError(cause error) error {
-	return fmt.Errorf("%w: %w", wire.Fail(wire.Malformed, "read body"), cause)
+	return fmt.Errorf("%w: %w", wire.Fail(wire.Busy, "read body"), cause)
 }
 
 // settle ends a pending put. A slot whose put failed before anything was committed is free again.
@@ -375,7 +423,7 @@ func (h *Handle) settle(name id.Blob, slot uint32, err error) {
 		h.s.blobs.Add(1)
 		h.s.bytes.Add(int64(e.class.BlobSize()))
 	}
-	close(e.pending[name])
+	close(e.pending[name].ended)
 	delete(e.pending, name)
 }
 

@@ -6,9 +6,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -106,7 +110,7 @@ func TestSlotsAreUsedAgain(t *testing.T) {
 	e.Close()
 	h.close()
 	h.open()
-	if err := h.put(sid, id.NewBlob(), small()[:99]); !errors.Is(err, wire.Malformed) {
+	if err := h.put(sid, id.NewBlob(), small()[:99]); !errors.Is(err, wire.Busy) {
 		t.Errorf("short body: %v", err)
 	}
 	blob, name := small(), id.NewBlob()
@@ -252,6 +256,47 @@ func FuzzRow(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := parseRow(b); err == nil && !bytes.Equal(r.bytes(), b) {
 			t.Errorf("%x has another encoding %x", b, r.bytes())
+		}
+	})
+}
+
+// silent is a body that brings a little and then nothing until it is given up.
+type silent struct {
+	head    io.Reader
+	aborted chan struct{}
+	once    sync.Once
+}
+
+func (s *silent) Read(p []byte) (int, error) {
+	if n, err := s.head.Read(p); n > 0 || err != io.EOF {
+		return n, err
+	}
+	<-s.aborted
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (s *silent) Abort() { s.once.Do(func() { close(s.aborted) }) }
+
+// TestStalledPutGivesWay: a device that has lost a connection puts its blob again on another one, and is not kept waiting by
+// what is left of the first attempt.
+func TestStalledPutGivesWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newShelf(t, vfs.NewMem())
+		e, err := h.s.Enter(id.NewSession())
+		h.must(err)
+		defer e.Close()
+		name, blob := id.NewBlob(), small()
+		first := &silent{head: bytes.NewReader(blob[:1000]), aborted: make(chan struct{})}
+		ended := make(chan error)
+		go func() { ended <- e.Put(t.Context(), wire.ClassS, name, first, 10) }()
+		synctest.Wait()
+		began := time.Now()
+		h.must(e.Put(t.Context(), wire.ClassS, name, bytes.NewReader(blob), 10))
+		if took := time.Since(began); took > 2*stalled {
+			t.Errorf("the second attempt waited %v", took)
+		}
+		if err := <-ended; !errors.Is(err, wire.Busy) {
+			t.Errorf("the first attempt: %v", err)
 		}
 	})
 }
