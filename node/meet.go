@@ -71,7 +71,7 @@ func (r *receiving) openFolder() error {
 	if err != nil {
 		return err
 	}
-	r.hub = &hub{homes: []service{inFolder{f}}}
+	r.hub = newHub(inFolder{f})
 	return nil
 }
 
@@ -94,7 +94,7 @@ func (r *receiving) disconnect() {
 // sender until stop is called.
 func (r *receiving) meet(ctx context.Context) (stop func(), err error) {
 	if r.hub == nil {
-		r.hub = &hub{}
+		r.hub = newHub()
 		if r.remote != nil && r.st.Home != homeDirect {
 			r.hub.add(asked{r.remote})
 		}
@@ -105,7 +105,7 @@ func (r *receiving) meet(ctx context.Context) (stop func(), err error) {
 		}
 		r.hub.add(atDesk{r.near.desk})
 	}
-	if len(r.hub.all()) == 0 {
+	if homes, _ := r.hub.all(); len(homes) == 0 {
 		return nil, fmt.Errorf("%w: the direct route is switched off", ErrUnreachable)
 	}
 	ctx, cancel := context.WithCancel(ctx)

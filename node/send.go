@@ -61,6 +61,7 @@ type sending struct {
 	scanned *transfer.Scanned
 	up      *transfer.Uploader
 	pending []manifest.PackRef // durable, not yet announced
+	muted   time.Time          // no announcements before
 	losses  atomic.Int64       // in this run, beyond those of the scan
 
 	direct     bool           // the direct route is being looked for, or in use
@@ -745,6 +746,29 @@ func (s *sending) flushAnnouncements(ctx context.Context) error {
 		s.pending = s.pending[:0] // nobody is there; the manifest will say it
 		return nil
 	}
+	if s.routes != nil { // a server that is away must not hold up what goes directly; the manifest names it all
+		if s.n.cfg.Now().Before(s.muted) {
+			s.pending = s.pending[:0]
+			return nil
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, announcePatience, errMuted)
+		defer cancel()
+	}
+	err := s.postAnnouncements(ctx)
+	if context.Cause(ctx) == errMuted {
+		s.muted, err = s.n.cfg.Now().Add(15*announcePatience), nil
+	}
+	s.pending = s.pending[:0]
+	return err
+}
+
+// Announcements beside a direct route may take so long, and are left out for a while after one took longer.
+const announcePatience = 2 * time.Second
+
+var errMuted = errors.New("no announcements for now")
+
+func (s *sending) postAnnouncements(ctx context.Context) error {
 	for part := range slices.Chunk(s.pending, maxAnnounced) {
 		slices.SortFunc(part, func(a, b manifest.PackRef) int { return int(a.Index) - int(b.Index) })
 		list, err := manifest.AppendPackList(nil, part)
@@ -764,7 +788,6 @@ func (s *sending) flushAnnouncements(ctx context.Context) error {
 		}
 		kill.Point(kill.SenderAnnounced)
 	}
-	s.pending = s.pending[:0]
 	return nil
 }
 

@@ -23,7 +23,7 @@ func (s *sending) connect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.hub = &hub{homes: []service{inFolder{f}}}
+		s.hub = newHub(inFolder{f})
 	case s.st.Home == homeDirect || s.server.IsZero():
 		if s.st.Peer.IsZero() {
 			return nil
@@ -39,7 +39,7 @@ func (s *sending) connectServer(ctx context.Context) (err error) {
 	if s.remote, err = s.n.dial(s.id, s.server); err != nil {
 		return err
 	}
-	s.hub = &hub{homes: []service{asked{s.remote}}}
+	s.hub = newHub(asked{s.remote})
 	if s.st.State != session.New || s.meta.Ticket || s.n.cfg.Route == RouteStored {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (s *sending) meetAt(ctx context.Context, p *oldPairing) error {
 		return err
 	}
 	s.reach.hint(p.At)
-	s.hub = &hub{homes: []service{asked{s.reach.ctl}}}
+	s.hub = newHub(asked{s.reach.ctl})
 	s.st.Home = homeDirect
 	return nil
 }

@@ -52,61 +52,106 @@ func (a inFolder) Mailbox(scope id.Scope) transfer.Mailbox   { return a.Folder.M
 func (a inFolder) Session(sid id.Session) transfer.BlobStore { return a.Folder.Session(sid) }
 
 // hub is the services that hold one session together. What one of them has is enough; what
-// is told is told to all that answer. The first is the session's home, where it was opened.
-// Safe for concurrent use.
+// is told is told to all that answer, also to those that come while it is told. The first is the
+// session's home, where it was opened. Safe for concurrent use.
 type hub struct {
-	mu    sync.Mutex // guards homes
+	mu    sync.Mutex // guards the rest
 	homes []service
+	added chan struct{} // closed when the next one comes
 }
+
+func newHub(homes ...service) *hub { return &hub{homes: homes, added: make(chan struct{})} }
 
 // add puts another service behind the others.
 func (h *hub) add(s service) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.homes = append(slices.Clone(h.homes), s)
+	close(h.added)
+	h.added = make(chan struct{})
 }
 
-func (h *hub) all() []service {
+// all returns the services, and what is closed when there are more.
+func (h *hub) all() ([]service, <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.homes
+	return h.homes, h.added
 }
 
 // home is the service at which the session was opened.
-func (h *hub) home() service { return h.all()[0] }
+func (h *hub) home() service {
+	homes, _ := h.all()
+	return homes[0]
+}
 
 // grace is how long one service that has agreed waits for the others.
 const grace = 10 * time.Second
 
+// reply is what one service answered.
+type reply[T any] struct {
+	from  service
+	value T
+	err   error
+}
+
+// askAll runs do with every service at once, also with one that is added meanwhile, and
+// gives each answer to take as it comes. It ends when all have answered or take has had
+// enough, and returns when nothing runs any more. take says how long the others may still take, if at all.
+func askAll[T any](ctx context.Context, h *hub, do func(context.Context, service) (T, error), take func(reply[T]) (slack time.Duration, limited bool)) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	replies := make(chan reply[T])
+	asked := map[service]bool{}
+	homes, added := h.all()
+	running := 0
+	for {
+		for _, s := range homes {
+			if asked[s] {
+				continue
+			}
+			asked[s] = true
+			running++
+			go func() {
+				v, err := do(ctx, s)
+				replies <- reply[T]{s, v, err}
+			}()
+		}
+		if running == 0 {
+			return
+		}
+		select {
+		case r := <-replies:
+			running--
+			if slack, limited := take(r); limited {
+				late := time.AfterFunc(slack, cancel)
+				defer late.Stop()
+				added = nil // whoever comes now is too late
+			}
+		case <-added:
+			homes, added = h.all()
+		}
+	}
+}
+
 // tell runs do with every service at once and returns nil when one has agreed and the others have answered or
 // are late by more than slack. If none agrees the error is the home's.
 func (h *hub) tell(ctx context.Context, slack time.Duration, do func(context.Context, service) error) error {
-	homes := h.all()
-	if len(homes) == 1 {
-		return do(ctx, homes[0])
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	errs := make([]error, len(homes))
-	done := make(chan int, len(homes))
-	for i, s := range homes {
-		go func() {
-			errs[i] = do(ctx, s)
-			done <- i
-		}()
-	}
-	agreed := false
-	for range homes {
-		if errs[<-done] == nil && !agreed {
-			agreed = true
-			late := time.AfterFunc(slack, cancel)
-			defer late.Stop()
+	agreed, home := false, h.home()
+	var failed error
+	askAll(ctx, h, func(ctx context.Context, s service) (struct{}, error) { return struct{}{}, do(ctx, s) }, func(r reply[struct{}]) (time.Duration, bool) {
+		if r.err != nil {
+			if failed == nil || r.from == home {
+				failed = r.err
+			}
+			return 0, false
 		}
-	}
+		agreed = true
+		return slack, true
+	})
 	if agreed {
 		return nil
 	}
-	return errs[0]
+	return failed
 }
 
 func (h *hub) commit(ctx context.Context, sid id.Session, root *remote.Root) error {
@@ -123,43 +168,33 @@ func (h *hub) finish(ctx context.Context, sid id.Session, ack []byte) error {
 	})
 }
 
+// others is how much longer the rest may take when one service has waited in vain for what it was asked to wait for.
+const others = time.Second
+
 // getRoot waits for a root with every service at once. One that fails is left out while others answer.
-func (h *hub) getRoot(ctx context.Context, sid id.Session, least uint64, wait time.Duration) (*remote.Root, error) {
-	homes := h.all()
-	if len(homes) == 1 {
-		return homes[0].GetRoot(ctx, sid, least, wait)
-	}
-	type answer struct {
-		home int
-		root *remote.Root
-		err  error
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	answers := make(chan answer, len(homes))
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	for i, s := range homes {
-		wg.Go(func() {
-			root, err := s.GetRoot(ctx, sid, least, wait)
-			answers <- answer{i, root, err}
-		})
-	}
+func (h *hub) getRoot(ctx context.Context, sid id.Session, least uint64, wait time.Duration) (root *remote.Root, err error) {
+	home, answered := h.home(), false
 	var failed error
-	none := false
-	for range homes {
-		a := <-answers
-		switch {
-		case a.root != nil || errors.Is(a.err, remote.ErrOlder):
-			return a.root, a.err
-		case a.err == nil:
-			none = true
-		case failed == nil || a.home == 0:
-			failed = a.err
-		}
-	}
-	if none {
-		return nil, nil
+	askAll(ctx, h, func(ctx context.Context, s service) (*remote.Root, error) { return s.GetRoot(ctx, sid, least, wait) },
+		func(r reply[*remote.Root]) (time.Duration, bool) {
+			switch {
+			case root != nil:
+			case r.value != nil:
+				root = r.value
+				return 0, true
+			case errors.Is(r.err, remote.ErrOlder):
+				err = r.err
+				return 0, true
+			case r.err == nil:
+				answered = true
+				return others, true
+			case failed == nil || r.from == home:
+				failed = r.err
+			}
+			return 0, false
+		})
+	if root != nil || err != nil || answered {
+		return root, err
 	}
 	return nil, failed
 }
@@ -180,7 +215,8 @@ type stores struct {
 // Get implements transfer.BlobStore. What is at hand is asked first: the last added.
 func (s stores) Get(ctx context.Context, name id.Blob, dst []byte) ([]byte, error) {
 	var err error
-	for _, home := range slices.Backward(s.h.all()) {
+	homes, _ := s.h.all()
+	for _, home := range slices.Backward(homes) {
 		var got []byte
 		if got, err = home.Session(s.sid).Get(ctx, name, dst); err == nil {
 			return got, nil
@@ -227,49 +263,48 @@ func (h *hub) inbox(scope id.Scope) *inbox {
 	return &inbox{h: h, scope: scope, after: map[service]uint64{}}
 }
 
+// mail is what one service has for this device.
+type mail struct {
+	ms  []wire.Message
+	ack []byte
+}
+
 // fetch returns messages that it has not returned before, waiting up to wait for the first. ack is the sender's ack of a
 // finished session. The error is the home's, if no other service answers.
 func (b *inbox) fetch(ctx context.Context, wait time.Duration) (ms []wire.Message, ack []byte, err error) {
-	type answer struct {
-		from service
-		ms   []wire.Message
-		ack  []byte
-		err  error
-	}
-	homes := b.h.all()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	answers := make(chan answer, len(homes))
-	for _, s := range homes {
+	home, answered := b.h.home(), false
+	var mu sync.Mutex // guards b.after against a service that is added meanwhile
+	askAll(ctx, b.h, func(ctx context.Context, s service) (m mail, err error) {
+		mu.Lock()
 		after := b.after[s]
-		go func() {
-			ms, ack, err := s.Mailbox(b.scope).Fetch(ctx, after, wait)
-			answers <- answer{s, ms, ack, err}
-		}()
-	}
-	failed := 0
-	for range homes {
-		a := <-answers
-		if a.err != nil {
-			if failed++; err == nil || a.from == homes[0] {
-				err = a.err
+		mu.Unlock()
+		m.ms, m.ack, err = s.Mailbox(b.scope).Fetch(ctx, after, wait)
+		return m, err
+	}, func(r reply[mail]) (time.Duration, bool) {
+		if r.err != nil {
+			if err == nil || r.from == home {
+				err = r.err
 			}
-			continue
+			return 0, false
 		}
-		for _, m := range a.ms {
-			b.after[a.from] = m.Sequence
-			b.seen = append(b.seen, origin{a.from, m.Sequence})
+		answered = true
+		mu.Lock()
+		defer mu.Unlock()
+		for _, m := range r.value.ms {
+			b.after[r.from] = m.Sequence
+			b.seen = append(b.seen, origin{r.from, m.Sequence})
 			m.Sequence = uint64(len(b.seen))
 			ms = append(ms, m)
 		}
-		if len(a.ack) > 0 {
-			ack = a.ack
+		if len(r.value.ack) > 0 {
+			ack = r.value.ack
 		}
 		if len(ms) > 0 || len(ack) > 0 {
-			cancel() // the others have nothing yet, or give it the next time
+			return 0, true // the others have nothing yet, or give it the next time
 		}
-	}
-	if failed < len(homes) {
+		return others, true
+	})
+	if answered {
 		err = nil
 	}
 	return ms, ack, err

@@ -187,7 +187,11 @@ func startServer(o serveFlags, log *slog.Logger, fatal func(string)) (*running, 
 	if err != nil {
 		return nil, errors.Join(err, srv.Close())
 	}
-	l, err := link.Listen(link.Config{Device: dev, Handler: srv.Handler(), Listen: o.listen, FastOnly: o.fastOnly, Logger: log})
+	relay := &link.RelayConfig{Reserve: srv.RelayReserve, Allow: srv.RelayAllow, Account: srv.RelayAccount, Gauge: srv.RelayGauge}
+	if o.fastOnly { // circuits are libp2p's
+		relay = nil
+	}
+	l, err := link.Listen(link.Config{Device: dev, Handler: srv.Handler(), Listen: o.listen, FastOnly: o.fastOnly, Logger: log, Relay: relay})
 	if err != nil {
 		return nil, errors.Join(err, srv.Close())
 	}
