@@ -927,7 +927,7 @@ func (s *sending) finish(ctx context.Context) error {
 	if s.st.State != session.Done {
 		ack := grant.SignAck(s.id.device, grant.Ack{Session: s.st.Session, ReceiptHash: receiptHash(s.st.Receipt)})
 		kill.Point(kill.SenderAcked)
-		if err := s.hub.finish(ctx, s.st.Session, ack); err != nil && !hasEnded(err) {
+		if err := s.confirm(ctx, ack); err != nil {
 			return err
 		}
 		kill.Point(kill.SenderFinished)
@@ -937,6 +937,22 @@ func (s *sending) finish(ctx context.Context) error {
 	}
 	s.n.stage(item.StageDone)
 	return s.showReceipt()
+}
+
+// confirm tells whoever holds the session that the receipt is here. A receiver without a server may
+// have heard it and gone before its answer came: then nobody is left who could answer, and the receipt is what counts.
+func (s *sending) confirm(ctx context.Context, ack []byte) error {
+	bounded := ctx
+	if s.st.Home == homeDirect {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, grace)
+		defer cancel()
+	}
+	err := s.hub.finish(bounded, s.st.Session, ack)
+	if err == nil || hasEnded(err) || bounded.Err() != nil && ctx.Err() == nil {
+		return nil
+	}
+	return err
 }
 
 func (s *sending) showReceipt() error {
