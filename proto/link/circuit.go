@@ -123,12 +123,15 @@ func (r *relaying) run() {
 func (r *relaying) visit() error {
 	ctx, cancel := context.WithTimeout(r.e.ctx, visitWithin)
 	defer cancel()
+	had := r.e.host.connected(r.relay.Peer)
 	c, err := r.connect(ctx)
 	if err == nil {
 		err = r.lookOn(ctx, c)
 	}
-	if err != nil && timedOut(err) && ctx.Err() == nil {
-		c.Close()
+	if err != nil && had && ctx.Err() == nil {
+		if c != nil {
+			c.Close()
+		}
 		r.setBeside(nil)
 		if c, err = r.connect(ctx); err == nil {
 			err = r.lookOn(ctx, c)

@@ -85,13 +85,24 @@ func newHost(cfg hostConfig) (_ *host, err error) {
 	}
 	// Few and known peers are dialled, with our own back-off: no black hole statistics.
 	h.swarm, err = swarm.NewSwarm(self, store, eventbus.NewBus(), swarm.WithResourceManager(h.rm), swarm.WithConnectionGater(h.gate),
-		swarm.WithDialTimeout(h.lim.Setup), swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))
+		swarm.WithDialTimeout(h.lim.Setup), swarm.WithDialRanker(rank), swarm.WithUDPBlackHoleSuccessCounter(nil), swarm.WithIPv6BlackHoleSuccessCounter(nil))
 	if err != nil {
 		return nil, err
 	}
 	h.swarm.SetStreamHandler(h.welcome)
 	h.swarm.Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { h.thin(c) }})
 	return h, errors.Join(h.addTCP(), h.addQUIC())
+}
+
+// rank is libp2p's order of dials, but for relays: they come when the caller wants them.
+func rank(addrs []ma.Multiaddr) []network.AddrDelay {
+	out := swarm.DefaultDialRanker(addrs)
+	for i := range out {
+		if relayed(out[i].Addr) {
+			out[i].Delay = 0
+		}
+	}
+	return out
 }
 
 // handle makes f take the streams of protocol p that others open. f runs in a goroutine of the stream's.

@@ -2,6 +2,8 @@ package link
 
 import (
 	"context"
+	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/event"
@@ -65,7 +67,24 @@ func (n node) NewStream(ctx context.Context, p peer.ID, protocols ...protocol.ID
 	if err != nil {
 		return nil, err
 	}
-	return s, n.speak(ctx, s, protocols[0])
+	return &hasty{Stream: s}, n.speak(ctx, s, protocols[0])
+}
+
+// hasty is a stream whose first deadline is soon. libp2p's relay and its clients give the other side a minute to answer, in
+// which they heed no context and hold up other attempts; on a connection that only looks open nothing ever answers.
+type hasty struct {
+	network.Stream
+	set atomic.Bool
+}
+
+const answerWithin = 3 * time.Second
+
+// SetDeadline implements network.MuxedStream.
+func (s *hasty) SetDeadline(t time.Time) error {
+	if soon := time.Now().Add(answerWithin); s.set.CompareAndSwap(false, true) && t.After(soon) {
+		t = soon
+	}
+	return s.Stream.SetDeadline(t)
 }
 
 // SetStreamHandler implements host.Host.

@@ -32,7 +32,7 @@ import (
 const (
 	stagger     = 250 * time.Millisecond // between dials of one wave
 	hostAfter   = 300 * time.Millisecond // libp2p's start behind the fast lane's
-	relayAfter  = time.Second            // the relay's behind both
+	relayAfter  = 500 * time.Millisecond // the relay's behind both
 	waveEvery   = 1500 * time.Millisecond
 	waveLasts   = 6 * time.Second
 	maxWaves    = 4                      // at a time
@@ -361,8 +361,11 @@ func (d *PeerDialer) check(s *search) {
 // works proves w. Where that takes too long, what is under way decides: on a slow link with long queues a new connection
 // may take longer than what moves on the others shows that all is well.
 func (d *PeerDialer) works(w *way) bool {
-	before := w.moved.Load()
-	ctx, cancel := context.WithTimeout(d.ctx, min(max(8*w.took, proveLeast), proveWithin))
+	before, least := w.moved.Load(), proveLeast
+	if w.disowned.Load() {
+		least = testLeast
+	}
+	ctx, cancel := context.WithTimeout(d.ctx, min(max(8*w.took, least), proveWithin))
 	defer cancel()
 	err := w.prove(ctx)
 	if err == nil || !timedOut(err) {

@@ -189,13 +189,13 @@ func (n relayNode) NewStream(ctx context.Context, p peer.ID, protocols ...protoc
 	if c == nil {
 		return nil, network.ErrNoConn
 	}
-	ctx, cancel := context.WithTimeout(ctx, n.lim.Setup)
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
 	s, err := c.NewStream(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return s, n.speak(ctx, s, protocols[0])
+	return &hasty{Stream: s}, n.speak(ctx, s, protocols[0])
 }
 
 // countedStream is a circuit's stream from src, as the relay sees it. Its first message, which names dst, was read ahead.
