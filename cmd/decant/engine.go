@@ -21,6 +21,7 @@ type engine interface {
 	Verify(context.Context, id.Session) (*node.VerifyResult, error)
 	Receipt(context.Context, id.Session) (*node.Receipt, error)
 	Undo(context.Context, id.Session) (*node.UndoResult, error)
+	Doctor(context.Context, node.DoctorOptions) (*node.Diagnosis, error)
 }
 
 // withEngine opens the engine with the global flags for the time of do.

@@ -109,7 +109,7 @@ func (a *app) rootCmd() *cobra.Command {
 	}
 	add("move", a.sendCmd(), a.receiveCmd(), a.serveCmd(), a.demoCmd())
 	add("care", a.statusCmd(), a.pauseCmd(), a.resumeCmd(), a.receiptCmd(), a.verifyCmd(), a.undoCmd())
-	add("other", a.useCmd(), a.versionCmd())
+	add("other", a.useCmd(), a.doctorCmd(), a.versionCmd())
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

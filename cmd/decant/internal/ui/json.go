@@ -22,6 +22,7 @@ type Event struct {
 	Pairing  *Pairing            `json:"pairing,omitempty"`
 	Question *Question           `json:"question,omitempty"`
 	Serving  *Serving            `json:"serving,omitempty"`
+	Check    *Check              `json:"check,omitempty"`
 	Preview  *Preview            `json:"preview,omitempty"`
 	Receipt  *node.Receipt       `json:"receipt,omitempty"`
 	Result   any                 `json:"result,omitempty"`
@@ -47,6 +48,19 @@ type Question struct {
 type Serving struct {
 	Addresses []string `json:"addresses"`
 	Metrics   string   `json:"metrics,omitempty"`
+}
+
+// Check is one thing that decant doctor has looked at.
+type Check struct {
+	Name    string   `json:"name"`
+	Level   string   `json:"level"`   // "ok", "note" or "bad"
+	Finding string   `json:"finding"` // a name for what Text says
+	Text    string   `json:"text"`
+	Hint    string   `json:"hint,omitempty"`
+	Detail  string   `json:"detail,omitempty"`
+	List    []string `json:"list,omitempty"`
+	Bytes   *int64   `json:"bytes,omitempty"`
+	Seconds *float64 `json:"seconds,omitempty"`
 }
 
 // ErrorEvent is the last line of a command that failed.
