@@ -49,8 +49,11 @@ func (n *Node) examineNearby(ctx context.Context) []Check {
 	defer cancel()
 	m, err := link.ProbeMulticast(ctx, key.NewDevice())
 	if err != nil {
-		m = &link.Multicast{}
 		n.cfg.Log.Info("multicast probe", "err", err)
+		return []Check{nearbyCheck(&link.Multicast{Lacks: []string{""}}, false)}
+	}
+	if len(m.Works)+len(m.Lacks) == 0 {
+		return nil // no network at all, which the addresses tell
 	}
 	return []Check{nearbyCheck(m, n.cfg.Server.IsZero() || n.cfg.Route == RouteDirect)}
 }

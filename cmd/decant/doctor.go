@@ -63,6 +63,9 @@ func examine(ctx context.Context, cfg node.Config, o node.DoctorOptions) error {
 		return err
 	}
 	_, err = eng.Doctor(ctx, o)
+	if errors.Is(err, errInterrupted) {
+		err = &ui.Problem{Name: "interrupted", Text: "interrupted before everything was looked at", Code: ui.Paused, Err: err}
+	}
 	return errors.Join(err, eng.Close())
 }
 
@@ -120,6 +123,9 @@ func checkText(c node.Check) (text, hint string) {
 	list := make([]string, len(c.List))
 	for i, s := range c.List {
 		list[i] = show.Name(s)
+		if s == "" { // an interface on a system that names none
+			list[i] = "the default one"
+		}
 		if word, ok := lostWords[s]; ok && c.Finding == node.TargetLoses {
 			list[i] = word
 		}
@@ -171,10 +177,10 @@ var doctorWords = map[node.Finding]struct{ text, hint string }{
 	node.TransfersUnfinished: {"unfinished: {list}; `decant status` tells more", ""},
 	node.TransfersBroken:     {"the transfers of this device can't be read: {detail}", "is the state directory on a disk that fails, or was it written by a newer version?"},
 
-	node.Addresses:  {"this device is at {list}", ""},
-	node.NoAddress:  {"this device has no address on any network", "connect it to a network; a stick works without: `decant send --to folder:DIR`"},
-	node.SeenAs:     {"the relay sees this device at its own address {detail}: there is no NAT between them", ""},
-	node.SeenByNAT:  {"this device is behind a NAT: the relay sees it at {detail}, with its own port, which makes direct connections easy", ""},
+	node.Addresses:          {"this device is at {list}", ""},
+	node.NoAddress:          {"this device has no address on any network", "connect it to a network; a stick works without: `decant send --to folder:DIR`"},
+	node.SeenAs:             {"the relay sees this device at its own address {detail}: there is no NAT between them", ""},
+	node.SeenByNAT:          {"this device is behind a NAT: the relay sees it at {detail}, with its own port, which makes direct connections easy", ""},
 	node.SeenByRewritingNAT: {"this device is behind a NAT that changes ports: the relay sees it at {detail}; direct connections through it may not come about", ""},
 
 	node.ServerSet:      {"the server is {detail} with the identity …{list}", ""},
