@@ -268,14 +268,14 @@ func (h *host) sweep() {
 }
 
 // maxLinks is how many connections one peer has. A device that comes and goes leaves some behind that only look open.
-const maxLinks = 4
+const maxLinks = 6
 
-// thin closes the oldest connections of c's peer, so that there is room for the next.
+// thin closes connections of c's peer so that there is room for the next: those on which nothing is open, then the oldest.
 func (h *host) thin(c network.Conn) {
-	if all := h.swarm.ConnsToPeer(c.RemotePeer()); len(all) > maxLinks {
-		for _, old := range all[:len(all)-maxLinks] {
-			old.Close()
-		}
+	all := slices.DeleteFunc(h.swarm.ConnsToPeer(c.RemotePeer()), func(o network.Conn) bool { return o == c })
+	slices.SortStableFunc(all, func(a, b network.Conn) int { return min(len(a.GetStreams()), 1) - min(len(b.GetStreams()), 1) })
+	for _, o := range all[:max(0, len(all)+1-maxLinks)] {
+		o.Close()
 	}
 }
 

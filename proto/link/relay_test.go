@@ -260,3 +260,26 @@ func TestRT17Reservations(t *testing.T) {
 		}
 	}
 }
+
+// TestThin: a device that connects again and again is let in each time, and what it has in use stays open.
+func TestThin(t *testing.T) {
+	t.Parallel()
+	s := listen(t, Config{Handler: echo})
+	dev := newDevice()
+	used := dialer(t, DialConfig{Device: dev, Server: s.Server(), Carrier: Libp2p})
+	for range 3 * maxLinks {
+		if _, err := post(t.Context(), used, nil); err != nil { // keeps a stream open
+			t.Fatal(err)
+		}
+		h := must(newHost(hostConfig{ident: must(newIdentity(dev)), lim: DefaultLimits(), resources: deviceLimits()}))
+		t.Cleanup(h.close)
+		h.know(s.Server().Peer, []hint{must(parseHint(s.Addr().String()))})
+		if _, err := h.dialDirect(t.Context(), s.Server().Peer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	within(t, "few are left", func() bool { return len(s.host.swarm.ConnsToPeer(peerID(dev.Peer()))) <= maxLinks })
+	if n := len(used.host.swarm.Conns()); n != 1 {
+		t.Errorf("the connection in use was closed: %d", n)
+	}
+}
