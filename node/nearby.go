@@ -351,14 +351,14 @@ type reach struct {
 	ep   *link.Endpoint
 	dial *link.PeerDialer
 	ctl  *remote.Remote // waits for as long as it takes
-	data *remote.Remote // gives up soon: other routes may be up
+	data *remote.Remote // notices soon that nothing moves: other routes may be up
 
 	mu    sync.Mutex
 	addrs []string
 }
 
-// dataPatience is how long a pack is tried on the direct route before it turns to another.
-const dataPatience = 5 * time.Second
+// dataStall is how long nothing may move on the direct route. A pack on a slow one may take as long as it needs.
+const dataStall = 5 * time.Second
 
 // reachPeer prepares the direct route to a peer. It does no I/O.
 func (n *Node) reachPeer(who *identity, ep *link.Endpoint, peer id.Peer) (*reach, error) {
@@ -368,7 +368,7 @@ func (n *Node) reachPeer(who *identity, ep *link.Endpoint, peer id.Peer) (*reach
 	if x.ctl, err = remote.New(cfg); err != nil {
 		return nil, err
 	}
-	cfg.FirstContact, cfg.MaxElapsed = dataPatience, dataPatience
+	cfg.Stall = dataStall
 	x.data, err = remote.New(cfg)
 	return x, err
 }

@@ -228,12 +228,13 @@ func (s *sending) envelope(p session.Purpose) func([]byte) ([]byte, error) {
 	}
 }
 
-// streams is how many packs are put at once: enough for two routes if there may be two.
+// streams is how many packs are put at once: enough for two routes if there may be two, and two that wait, so that it shows when
+// neither takes more.
 func (s *sending) streams() int {
 	if s.routes == nil {
 		return s.n.cfg.Streams
 	}
-	return 2 * s.n.cfg.Streams
+	return 2*s.n.cfg.Streams + 2
 }
 
 func (s *sending) routeInUse() string {

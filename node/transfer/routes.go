@@ -78,8 +78,10 @@ const (
 	spillAfter = 50 * time.Millisecond
 	// hedgeAfter is the shortest time after which a pack may be put on a second route.
 	hedgeAfter = 500 * time.Millisecond
-	restBase   = 250 * time.Millisecond
-	restCap    = 15 * time.Second
+	// hedgeNew is the same on a route that no pack has come through yet: it may just be slow.
+	hedgeNew = 5 * time.Second
+	restBase = 250 * time.Millisecond
+	restCap  = 15 * time.Second
 	// recent is how long a route counts as in use after its last pack.
 	recent = 3 * time.Second
 )
@@ -348,6 +350,9 @@ func (r *Routes) race(ctx context.Context, l *lane, may only, put func(context.C
 func (r *Routes) patience(l *lane) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if l.pace == 0 {
+		return hedgeNew
+	}
 	return max(hedgeAfter, 3*l.pace)
 }
 
