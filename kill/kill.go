@@ -44,7 +44,7 @@ const (
 	SenderRoot      Name = "sender/root"       // sealed root in the journal, not yet committed
 	SenderCommitted Name = "sender/committed"  // root committed at the server, not yet "sent" in the journal
 	SenderSent      Name = "sender/sent"       // "sent" in the journal
-	SenderAgain       Name = "sender/again"         // lost packs are out of the journal, synced, their epoch not yet begun
+	SenderAgain     Name = "sender/again"      // lost packs are out of the journal, synced, their epoch not yet begun
 	SenderReceipt   Name = "sender/receipt"    // verified receipt in the journal, ack not yet posted
 	SenderAcked     Name = "sender/acked"      // ack posted, session not yet finished
 	SenderFinished  Name = "sender/finished"   // session finished at the server, not yet in the journal
