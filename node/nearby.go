@@ -365,7 +365,18 @@ func (n *Node) reachPeer(who *identity, ep *link.Endpoint, peer id.Peer) (*reach
 	x := &reach{ep: ep, dial: ep.Dial(peer)}
 	var err error
 	cfg := remote.Config{Device: who.device, Transport: x.dial, FirstContact: -1}
-	if x.ctl, err = remote.New(cfg); err != nil {
+	ctl, away := cfg, false
+	ctl.Notice = func(x remote.Notice) { // one call at a time
+		switch {
+		case x.Retrying && wire.StatusOf(x.Err) == wire.Internal: // not reached: a desk that is not ready yet says Busy
+			away = true
+			n.notice("device-away", "")
+		case !x.Retrying && away:
+			away = false
+			n.notice("device-back", "")
+		}
+	}
+	if x.ctl, err = remote.New(ctl); err != nil {
 		return nil, err
 	}
 	cfg.Stall = dataStall

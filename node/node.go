@@ -217,7 +217,9 @@ type TransferStatus struct {
 	Paths    []string      `json:"paths,omitempty"`
 	To       string        `json:"to,omitempty"`
 	Peer     string        `json:"peer,omitempty"`
-	Server   string        `json:"server"`
+	Server   string        `json:"server"`           // empty if there is none
+	Folder   string        `json:"folder,omitempty"` // that carries it instead
+	Direct   bool          `json:"direct,omitempty"` // the devices met without a server
 	Created  time.Time     `json:"created"`
 	Expires  time.Time     `json:"expires,omitzero"`
 	Progress item.Progress `json:"progress"`

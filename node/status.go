@@ -212,7 +212,7 @@ func (t *transferDir) status() (*TransferStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &TransferStatus{Session: st.Session, Role: m.Role, State: stateName(m.Role, &st), Paths: m.Paths, To: m.To, Server: m.Server,
+	out := &TransferStatus{Session: st.Session, Role: m.Role, State: stateName(m.Role, &st), Paths: m.Paths, To: m.To, Server: m.Server, Folder: m.Folder, Direct: st.Home == homeDirect,
 		Created: m.Created, Expires: st.Expires}
 	out.Progress.ItemsTotal, out.Progress.BytesTotal = st.Items.Items, st.Items.Bytes
 	if st.State == session.Stored || st.State == session.Applied || st.State == session.Done {

@@ -96,7 +96,14 @@ func statusLines(t node.TransferStatus, now time.Time) []string {
 	if t.Peer != "" {
 		add("with", "…"+show.Name(t.Peer))
 	}
-	add("server", show.Name(t.Server))
+	switch {
+	case t.Folder != "":
+		add("folder", show.Name(t.Folder))
+	case t.Direct:
+		add("route", "directly, without a server")
+	case t.Server != "":
+		add("server", show.Name(t.Server))
+	}
 	switch p := t.Progress; {
 	case p.ItemsDone > 0 && !over(t) && t.State != "stored":
 		add("progress", ui.ProgressText(p))

@@ -402,6 +402,10 @@ func noticeText(n item.Notice, verbose bool) string {
 		return with("warning: the server offered an older collection than it had before")
 	case "attempt-failed":
 		return attemptText(n.Detail)
+	case "device-away":
+		return "the other device does not answer; trying again"
+	case "device-back":
+		return "the other device answers again"
 	case "server-unreachable":
 		return "the server does not answer; going on without it"
 	case "asked-again":
