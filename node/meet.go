@@ -39,7 +39,7 @@ func (r *receiving) connect(ctx context.Context) (err error) {
 		return r.openFolder()
 	}
 	if !r.server.IsZero() && r.st.Home != homeDirect {
-		if r.remote, err = r.n.dial(r.id, r.server); err != nil {
+		if r.remote, err = r.n.dial(r.id, r.server, r.n.cfg.Route == RouteAuto && !r.meta.Ticket); err != nil {
 			return err
 		}
 		if _, err := r.remote.Hello(ctx); err != nil {

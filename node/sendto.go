@@ -36,7 +36,8 @@ func (s *sending) connect(ctx context.Context) error {
 }
 
 func (s *sending) connectServer(ctx context.Context) (err error) {
-	if s.remote, err = s.n.dial(s.id, s.server); err != nil {
+	without := s.n.cfg.Route == RouteAuto && (s.mayGoWithout() || s.st.State == session.New && !s.meta.Ticket)
+	if s.remote, err = s.n.dial(s.id, s.server, without); err != nil {
 		return err
 	}
 	s.hub = newHub(asked{s.remote})

@@ -30,8 +30,16 @@ import (
 // maxListed bounds the items that a result names; all are counted.
 const maxListed = 1000
 
-// dial prepares the way to the server. It does no I/O.
-func (n *Node) dial(who *identity, server id.Server) (*remote.Remote, error) {
+// shortPatience is how long a server is waited for that a transfer can do without.
+const shortPatience = 8 * time.Second
+
+// dial prepares the way to the server. It does no I/O. without says that the transfer can
+// go on without the server if that does not answer.
+func (n *Node) dial(who *identity, server id.Server, without bool) (*remote.Remote, error) {
+	patience := time.Duration(0)
+	if without {
+		patience = shortPatience
+	}
 	carrier := link.Auto
 	switch n.cfg.Carrier {
 	case CarrierFast:
@@ -39,7 +47,7 @@ func (n *Node) dial(who *identity, server id.Server) (*remote.Remote, error) {
 	case CarrierLibp2p:
 		carrier = link.Libp2p
 	}
-	return remote.New(remote.Config{Device: who.device, Server: server, Carrier: carrier, Conns: n.cfg.Streams + 4, Notice: func(x remote.Notice) {
+	return remote.New(remote.Config{Device: who.device, Server: server, Carrier: carrier, Conns: n.cfg.Streams + 4, FirstContact: patience, Notice: func(x remote.Notice) {
 		code := "connection-restored"
 		if x.Retrying {
 			code = "retrying"
