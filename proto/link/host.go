@@ -231,8 +231,10 @@ func (h *host) listen(fast *net.TCPAddr) error {
 		ips = append(ips, netip.IPv4Unspecified())
 	}
 	for i, a := range ips {
-		if err := h.swarm.Listen(hostAddrs(a, uint16(fast.Port))...); err != nil && i == 0 { // one family is enough
-			return fmt.Errorf("libp2p: %w", err)
+		for _, m := range hostAddrs(a, uint16(fast.Port)) { // one at a time: the swarm is content with any of several
+			if err := h.swarm.Listen(m); err != nil && i == 0 { // one family is enough
+				return fmt.Errorf("libp2p: %w", err)
+			}
 		}
 	}
 	h.stop, h.swept = make(chan struct{}), make(chan struct{})
