@@ -357,7 +357,8 @@ func (f *changingFile) ReadAt(p []byte, off int64) (int, error) {
 	defer f.c.mu.Unlock()
 	if f.c.times > 0 && off > 0 {
 		f.c.times--
-		if err := os.WriteFile(f.c.local, random(2_500_000), 0o644); err != nil {
+		size := 2_500_000 + f.c.times%1000 // another one each time: a change within a tick of the clock shows in nothing else
+		if err := os.WriteFile(f.c.local, random(size), 0o644); err != nil {
 			panic(err)
 		}
 	}
