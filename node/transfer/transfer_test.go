@@ -358,11 +358,24 @@ func (f *changingFile) ReadAt(p []byte, off int64) (int, error) {
 	if f.c.times > 0 && off > 0 {
 		f.c.times--
 		size := 2_500_000 + f.c.times%1000 // another one each time: a change within a tick of the clock shows in nothing else
-		if err := os.WriteFile(f.c.local, random(size), 0o644); err != nil {
+		if err := overwrite(f.c.local, random(size)); err != nil {
 			panic(err)
 		}
 	}
 	return n, err
+}
+
+// overwrite replaces a file's bytes in place; it is never empty in between, which would be a content like any other.
+func overwrite(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return err
+	}
+	return f.Truncate(int64(len(data)))
 }
 
 func TestFileChangesWhileRead(t *testing.T) {
