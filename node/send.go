@@ -43,26 +43,27 @@ const (
 
 // sending is one call of Send.
 type sending struct {
-	n       *Node
-	t       *transferDir
-	opts    SendOptions
-	meta    meta
-	secrets secrets
-	st      state
-	id      *identity
-	server  id.Server
-	remote  *remote.Remote   // nil without a server
-	hub     *hub             // nil before it is known who holds the session
-	ep      *link.Endpoint   // nil before the direct route is wanted
-	reach   *reach           // nil before the receiver is known
-	routes  *transfer.Routes // nil: stored alone
-	told    atomic.Pointer[remote.Root]
-	keys    *seal.Keys
-	scanned *transfer.Scanned
-	up      *transfer.Uploader
-	pending []manifest.PackRef // durable, not yet announced
-	muted   time.Time          // no announcements before
-	losses  atomic.Int64       // in this run, beyond those of the scan
+	n        *Node
+	t        *transferDir
+	opts     SendOptions
+	meta     meta
+	secrets  secrets
+	st       state
+	id       *identity
+	server   id.Server
+	remote   *remote.Remote          // nil without a server
+	hub      *hub                    // nil before it is known who holds the session
+	ep       *link.Endpoint          // nil before the direct route is wanted
+	reach    *reach                  // nil before the receiver is known
+	expected atomic.Pointer[id.Peer] // whose connections ep takes
+	routes   *transfer.Routes        // nil: stored alone
+	told     atomic.Pointer[remote.Root]
+	keys     *seal.Keys
+	scanned  *transfer.Scanned
+	up       *transfer.Uploader
+	pending  []manifest.PackRef // durable, not yet announced
+	muted    time.Time          // no announcements before
+	losses   atomic.Int64       // in this run, beyond those of the scan
 
 	direct     bool           // the direct route is being looked for, or in use
 	background sync.WaitGroup // what serves it
@@ -764,7 +765,7 @@ func (s *sending) flushAnnouncements(ctx context.Context) error {
 }
 
 // Announcements beside a direct route may take so long, and are left out for a while after one took longer.
-const announcePatience = 2 * time.Second
+const announcePatience = 5 * time.Second
 
 var errMuted = errors.New("no announcements for now")
 

@@ -98,8 +98,9 @@ func (s *sending) reachReceiver(ctx context.Context, peer id.Peer, relay id.Serv
 		s.reach.close()
 		s.reach = nil
 	}
+	s.expected.Store(&peer)
 	if s.ep == nil {
-		allow := func(p id.Peer) bool { return p == peer }
+		allow := func(p id.Peer) bool { return p == *s.expected.Load() }
 		if s.ep, err = s.n.endpoint(s.id, relay, nil, allow); err != nil {
 			return err
 		}
@@ -115,9 +116,9 @@ func (s *sending) reachReceiver(ctx context.Context, peer id.Peer, relay id.Serv
 	return nil
 }
 
-// goDirect opens the direct route for packs, once the receiver is known.
+// goDirect prepares the routes for packs, and opens the direct one once the receiver is known.
 func (s *sending) goDirect(ctx context.Context) error {
-	if s.n.cfg.Route == RouteStored || s.meta.Folder != "" || s.st.Peer.IsZero() {
+	if s.n.cfg.Route == RouteStored || s.meta.Folder != "" {
 		return nil
 	}
 	if s.routes == nil {
@@ -129,7 +130,7 @@ func (s *sending) goDirect(ctx context.Context) error {
 		}
 	}
 	switch {
-	case s.direct:
+	case s.direct || s.st.Peer.IsZero(): // a ticket may be claimed later
 		return nil
 	case s.st.Home == homeDirect:
 		s.routes.Prefer(s.reach.route(s.st.Session, s.n.cfg.Streams))
