@@ -284,13 +284,10 @@ func (p *presence) free() uint64 {
 	return uint64(max(0, free-spaceReserve))
 }
 
-// maxHints is how many addresses a device believes of another.
-const maxHints = 16
-
 // appendAddrs encodes addresses for an Addresses envelope: each behind its length in one byte.
 func appendAddrs(dst []byte, addrs []string) []byte {
-	for _, a := range addrs[:min(len(addrs), maxHints)] {
-		if len(a) <= 255 {
+	for _, a := range addrs[:min(len(addrs), link.MaxAddrs)] {
+		if len(a) <= link.MaxAddrLen {
 			dst = append(append(dst, byte(len(a))), a...)
 		}
 	}
@@ -301,7 +298,7 @@ func appendAddrs(dst []byte, addrs []string) []byte {
 func parseAddrs(b []byte) (addrs []string, ok bool) {
 	for len(b) > 0 {
 		n := int(b[0])
-		if len(b) < 1+n || len(addrs) == maxHints {
+		if len(b) < 1+n || len(addrs) == link.MaxAddrs {
 			return nil, false
 		}
 		addrs = append(addrs, string(b[1:1+n]))
@@ -314,14 +311,18 @@ func parseAddrs(b []byte) (addrs []string, ok bool) {
 func (n *Node) tellAddrs(ctx context.Context, h *hub, ep *link.Endpoint, seal func([]byte) ([]byte, error), scope id.Scope, to id.Peer, moved func()) {
 	var told []string
 	for {
+		var again <-chan time.Time // nil: the other device has been told
 		if addrs := ep.Addrs(); !slices.Equal(addrs, told) {
 			if body, err := seal(appendAddrs(nil, addrs)); err == nil && h.post(ctx, scope, to, body, grace) == nil {
 				told = addrs
+			} else {
+				again = time.After(retryPause)
 			}
 		}
 		select {
 		case <-ep.Changed():
 			moved()
+		case <-again:
 		case <-ctx.Done():
 			return
 		}
@@ -348,7 +349,6 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // reach is the sender's side of the direct route to one receiver.
 type reach struct {
-	ep   *link.Endpoint
 	dial *link.PeerDialer
 	ctl  *remote.Remote // waits for as long as it takes
 	data *remote.Remote // notices soon that nothing moves: other routes may be up
@@ -362,7 +362,7 @@ const dataStall = 5 * time.Second
 
 // reachPeer prepares the direct route to a peer. It does no I/O.
 func (n *Node) reachPeer(who *identity, ep *link.Endpoint, peer id.Peer) (*reach, error) {
-	x := &reach{ep: ep, dial: ep.Dial(peer)}
+	x := &reach{dial: ep.Dial(peer)}
 	var err error
 	cfg := remote.Config{Device: who.device, Transport: x.dial, FirstContact: -1}
 	ctl, away := cfg, false
@@ -392,7 +392,7 @@ func (x *reach) hint(addrs []string) {
 		x.addrs = slices.DeleteFunc(x.addrs, func(b string) bool { return a == b })
 	}
 	x.addrs = append(slices.Clone(addrs), x.addrs...)
-	x.addrs = x.addrs[:min(len(x.addrs), maxHints)]
+	x.addrs = x.addrs[:min(len(x.addrs), link.MaxAddrs)]
 	x.dial.SetAddrs(x.addrs)
 }
 

@@ -121,6 +121,8 @@ type SendResult struct {
 	Sent      map[string]item.Tally // by kind name
 	Losses    int64                 // items that could not be read, each reported as an event
 	Packs     int64                 // blobs stored for this epoch, padding included
+	Folder    bool                  // they are in a folder
+	Delivered bool                  // some or all of them went to the other device itself
 	WireBytes int64                 // bytes of blobs put in this run
 	Read      int64                 // bytes of files read in this run
 	Epoch     uint64

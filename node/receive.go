@@ -117,9 +117,13 @@ func (r *receiving) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	from, err := folderPath(r.opts.Folder)
+	if err != nil {
+		return err
+	}
 	r.t, err = r.n.unfinished(ctx, roleReceiver, func(m *meta, st *state) bool {
 		unfinished := !st.State.Finished() && (st.State != session.Applied || !st.Posted || st.Home == homeDirect)
-		return unfinished && m.To == to && m.Ticket == (r.opts.AskTicket != nil)
+		return unfinished && m.To == to && m.Folder == from && m.Ticket == (r.opts.AskTicket != nil)
 	}, func(st *TransferStatus) bool { return st.To == to })
 	if err != nil || r.t == nil {
 		return err

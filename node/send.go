@@ -272,6 +272,7 @@ func (s *sending) run(ctx context.Context) error {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
+	s.result.Folder, s.result.Delivered = s.meta.Folder != "", s.st.Home == homeDirect
 	received, err := s.received(ctx)
 	if err != nil {
 		return err
@@ -596,6 +597,7 @@ func (s *sending) upload(ctx context.Context, src *folder.Folder) (err error) {
 	}
 	defer func() {
 		s.result.WireBytes, s.result.Read, s.result.Packs = s.up.WireBytes(), s.up.BytesRead(), s.up.Packs()
+		s.result.Delivered = s.result.Delivered || s.up.Delivered()
 	}()
 	if !s.st.Committed && s.st.Epoch == 0 {
 		if err := s.commit(ctx, 0, false); err != nil {
@@ -950,7 +952,7 @@ func (s *sending) confirm(ctx context.Context, ack []byte) error {
 		defer cancel()
 	}
 	err := s.hub.finish(bounded, s.st.Session, ack)
-	if err == nil || hasEnded(err) || bounded.Err() != nil && ctx.Err() == nil {
+	if err == nil || bounded.Err() != nil && ctx.Err() == nil {
 		return nil
 	}
 	return err

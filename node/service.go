@@ -27,7 +27,6 @@ type service interface {
 	Finish(ctx context.Context, sid id.Session, ack []byte) error
 	Mailbox(scope id.Scope) transfer.Mailbox
 	Session(sid id.Session) transfer.BlobStore
-	Close() error
 }
 
 // asked is a service behind the server protocol: the server, or a desk as its sender sees it.
@@ -41,9 +40,6 @@ type atDesk struct{ *direct.Desk }
 
 func (a atDesk) Mailbox(scope id.Scope) transfer.Mailbox   { return a.Desk.Mailbox(scope) }
 func (a atDesk) Session(sid id.Session) transfer.BlobStore { return a.Desk.Session(sid) }
-
-// Close leaves the desk to whoever made it.
-func (a atDesk) Close() error { return nil }
 
 // inFolder is a folder.
 type inFolder struct{ *routefolder.Folder }

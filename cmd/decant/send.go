@@ -207,12 +207,15 @@ func (a *app) sendSummary(res *node.SendResult, opts node.SendOptions) {
 		a.screen.Data(ui.WipeLine(res.Receipt))
 		return
 	}
-	if opts.Folder != "" {
+	switch {
+	case res.Folder:
 		a.screen.Say("everything is in the folder; this device may be switched off, but not wiped yet")
-	} else {
+	case res.Delivered:
+		a.screen.Say("everything is sent, at least in part to the new device itself, which has not confirmed it yet: don't wipe this device")
+	default:
 		a.screen.Say("everything is stored on the server; this device may be switched off, but not wiped yet")
 	}
-	if opts.Ticket || opts.Folder != "" {
+	if opts.Ticket || res.Folder {
 		a.screen.Say("`decant receipt %s` asks whether the new device has it all", res.Session.Short())
 	} else {
 		a.screen.Say("`decant resume %s` waits for the receipt, `decant receipt %s` asks for it", res.Session.Short(), res.Session.Short())

@@ -79,6 +79,9 @@ func statusLines(t node.TransferStatus, now time.Time) []string {
 	if !ok {
 		state = [2]string{show.Name(t.State), show.Name(t.State)}
 	}
+	if t.State == "stored" && (t.Folder != "" || t.Direct) {
+		state = [2]string{"sent; the new device has not applied it yet", "sent"}
+	}
 	lines := []string{t.Session.Short() + "  " + head + ": " + state[i] + isBusy(t)}
 	add := func(label, text string) {
 		if text != "" {

@@ -113,6 +113,9 @@ func (u *Uploader) counted(rec *record) {
 // Packs returns the number of the session's packs that are durable, padding included.
 func (u *Uploader) Packs() int64 { return u.count.Load() }
 
+// Delivered reports whether some of these are at the other device itself, in no store.
+func (u *Uploader) Delivered() bool { return u.stored.Load() < u.count.Load() }
+
 // WireBytes returns the bytes of blobs put by this Uploader.
 func (u *Uploader) WireBytes() int64 { return u.wire.Load() }
 
