@@ -1,0 +1,67 @@
+// Package target says what a place is into which records are put. The implementations lie
+// beside it. Package target/folder, which takes files, is older and has a contract of its own.
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/kind/rule"
+)
+
+// ErrEdited is returned, wrapped or not, for a record that is not the one that the caller has seen.
+var ErrEdited = errors.New("it was edited since")
+
+// RefusedError is a target's refusal of one record; others may be taken.
+type RefusedError struct {
+	Why string // in the target's words, untrusted
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("refused: %s", e.Why) }
+
+// Existing is a record that a target holds.
+type Existing struct {
+	item.Record
+	ID      string // what the target knows it by; it stays the same while the record lives
+	Version string // changes whenever the record does: an ETag, a hash
+}
+
+// Write is one change of a target. Creating has no ID, replacing and deleting have ID and
+// Version of the record as it was seen; deleting has no Record.Data.
+type Write struct {
+	ID, Version string
+	Record      item.Record
+	// Key is chosen by the caller for a creation, and the same at each attempt: a target that names its records makes the
+	// name of it, so that an attempt whose answer was lost is not repeated as a second record. Letters, digits and hyphens.
+	Key string
+}
+
+// Books is a place that holds records and can be written. Its methods run one at a time.
+type Books interface {
+	// Kinds returns the kinds that it takes.
+	Kinds() []item.Kind
+	// Profile tells what it does with a kind's records. It may ask, and try with a record of
+	// its own that it removes again.
+	Profile(ctx context.Context, k item.Kind) (rule.Profile, error)
+	// Read calls each for every record of a kind; each may keep what it gets.
+	Read(ctx context.Context, k item.Kind, each func(Existing) error) error
+	// Write carries out changes of one kind and calls done for each, in order, with what the
+	// target then holds (the zero Existing after a deletion) or why it does not: ErrEdited, a
+	// *RefusedError, or what else went wrong with this one record. An error of its own means
+	// that those without a done were not tried or have an unknown outcome; Write may be called
+	// again with them. What was done is durable when Write returns. Write returns the first
+	// error of done.
+	Write(ctx context.Context, k item.Kind, changes []Write, done func(i int, now Existing, err error) error) error
+	Close() error
+}
+
+// Whole is implemented by targets that are one file, so that undoing can restore it exactly.
+type Whole interface {
+	// Snapshot returns the file's bytes, nil if it is not there.
+	Snapshot() ([]byte, error)
+	// Restore puts a Snapshot's bytes (nil: no file) in the place of a file whose bytes have
+	// the SHA-256 now, else it returns ErrEdited. It is durable when it returns.
+	Restore(before []byte, now [32]byte) error
+}
