@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"rsc.io/qr"
+	"rsc.io/qr/coding"
 )
 
 // Field is one field of the text. Its value has no escapes.
@@ -118,9 +119,9 @@ func (c Code) PNG() ([]byte, error) {
 	if !utf8.ValidString(text) {
 		return nil, ErrForm
 	}
-	code, err := qr.Encode(text, qr.M)
+	code, err := draw(text)
 	if err != nil {
-		return nil, ErrLarge
+		return nil, err
 	}
 	picture := code.PNG()
 	const head = 8 + 25 // the signature and IHDR
@@ -129,6 +130,41 @@ func (c Code) PNG() ([]byte, error) {
 	chunk = append(chunk, body...)
 	chunk = binary.BigEndian.AppendUint32(chunk, crc32.ChecksumIEEE(body))
 	return append(append(bytes.Clone(picture[:head]), chunk...), picture[head:]...), nil
+}
+
+// unicode announces UTF-8: without it, readers guess, and take what is not English for Chinese
+// or Japanese (ISO/IEC 18004, 7.4.2: mode 0111, assignment 26).
+type unicode struct{}
+
+func (unicode) String() string                          { return "eci" }
+func (unicode) Check() error                            { return nil }
+func (unicode) Bits(coding.Version) int                 { return 12 }
+func (unicode) Encode(b *coding.Bits, _ coding.Version) { b.Write(7, 4); b.Write(26, 8) }
+
+func draw(text string) (*qr.Code, error) {
+	parts := []coding.Encoding{coding.String(text)}
+	if strings.ContainsFunc(text, func(r rune) bool { return r >= 0x80 }) {
+		parts = []coding.Encoding{unicode{}, coding.String(text)}
+	}
+	for v := coding.Version(coding.MinVersion); v <= coding.MaxVersion; v++ {
+		bits := 0
+		for _, p := range parts {
+			bits += p.Bits(v)
+		}
+		if bits > v.DataBytes(coding.M)*8 {
+			continue
+		}
+		plan, err := coding.NewPlan(v, coding.M, 0)
+		if err != nil {
+			return nil, err
+		}
+		c, err := plan.Encode(parts...)
+		if err != nil {
+			return nil, err
+		}
+		return &qr.Code{Bitmap: c.Bitmap, Size: c.Size, Stride: c.Stride, Scale: 8}, nil
+	}
+	return nil, ErrLarge
 }
 
 // FromPNG reads the text out of a picture that PNG drew. It looks at no pixel.
