@@ -30,6 +30,7 @@ const (
 // Points on the sender.
 const (
 	SenderSession   Name = "sender/session"    // keys and options in the journal, the server knows nothing yet
+	SenderGathered  Name = "sender/gathered"   // records of named sources in the transfer's directory
 	SenderScanned   Name = "sender/scanned"    // scan pages in the journal
 	SenderOpened    Name = "sender/opened"     // session open on the server
 	SenderGuess     Name = "sender/guess"      // pairing attempt counted, message 1 not yet sent
@@ -68,6 +69,14 @@ const (
 	ReceiverReceipt Name = "receiver/receipt"  // receipt in the journal, not yet posted
 	ReceiverPosted  Name = "receiver/posted"   // receipt posted
 	ReceiverCleaned Name = "receiver/cleaned"  // staging removed
+)
+
+// Points of a delivery of records into a target.
+const (
+	ReceiverDeliverPlanned Name = "receiver/deliver-planned" // all steps in the journal, nothing written
+	ReceiverDeliverBegun   Name = "receiver/deliver-begun"   // what a target of one file was is in the journal
+	ReceiverDelivered      Name = "receiver/delivered"       // records written to the target, not yet in the journal
+	ReceiverDeliverNoted   Name = "receiver/deliver-noted"   // what the target has now is in the journal
 )
 
 // Points on the receiver's desk, where its sender comes over the direct route.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/decant-dev/decant/node/deliver"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/proto/id"
 )
@@ -90,6 +91,7 @@ var (
 	ErrInterferedWith  = errors.New("someone interfered with the pairing")          // identity or tag mismatch that a wrong code can't explain
 	ErrFolder          = errors.New("the folder is not there or can't be used")     // pulled out, read-only
 	ErrNobodyNearby    = errors.New("no device with this code was found nearby")    // without a server
+	ErrTarget          = errors.New("a source or target can't be used")             // the text says which and why
 	ErrServerMisbehave = errors.New("the server's answers contradict the protocol") //
 )
 
@@ -97,6 +99,9 @@ var (
 type SendOptions struct {
 	// Paths are files and directories. The base name of each becomes a top-level name.
 	Paths []string
+	// Sources are places that hold records ("vcf:friends.vcf", "dav:https://…"); see Places. What they hold becomes files in
+	// directories of their kinds: "Contacts", "Messages", …
+	Sources []string
 	// Session continues that transfer. Otherwise an unfinished or unclaimed transfer of the same Paths is continued unless New is set.
 	Session id.Session
 	New     bool
@@ -144,6 +149,13 @@ type ReceiveOptions struct {
 	// ShowCode is called with the code, and the link for a QR code, until the other device has paired; left is the number of
 	// attempts that remain.
 	ShowCode func(code, link string, left int)
+	// Into are places that the records are brought into as well ("vcf:friends.vcf"); see Places. Fixed when a transfer begins.
+	Into []string
+	// Region is the country (ISO 3166, "DE") whose telephone numbers have no prefix; "" is unknown.
+	Region string
+	// ConfirmDelivery is shown what would become of the records in Into, once all of them are here and before anything is
+	// written to To or Into.
+	ConfirmDelivery func(ctx context.Context, d *Delivery) (DeliveryChoice, error)
 	// Confirm is shown the preview and returns what to apply, before anything is written to To. It may be called a second time
 	// if the final collection differs from the catalog in a way that a person must decide.
 	Confirm func(ctx context.Context, p *Preview) (Choice, error)
@@ -193,8 +205,9 @@ type ReceiveResult struct {
 	Session   id.Session
 	To        string
 	Receipt   *Receipt
-	WireBytes int64 // bytes of blobs fetched in this run
-	Acked     bool  // the sender has confirmed the receipt
+	Delivered *deliver.Result // records in Into, nil if there is none or an earlier run has brought them
+	WireBytes int64           // bytes of blobs fetched in this run
+	Acked     bool            // the sender has confirmed the receipt
 }
 
 // Receipt is a verified receipt, for showing.
@@ -213,10 +226,12 @@ type Receipt struct {
 // TransferStatus is where one transfer stands.
 type TransferStatus struct {
 	Session  id.Session    `json:"session"`
-	Role     string        `json:"role"`  // "sender" or "receiver"
+	Role     string        `json:"role"`  // "sender", "receiver" or "import"
 	State    string        `json:"state"` // "pairing", "sending", "stored", "waiting", "receiving", "applying", "applied", "done", "paused", "over"
 	Running  bool          `json:"running"`
 	Paths    []string      `json:"paths,omitempty"`
+	Sources  []string      `json:"sources,omitempty"`
+	Into     []string      `json:"into,omitempty"`
 	To       string        `json:"to,omitempty"`
 	Peer     string        `json:"peer,omitempty"`
 	Server   string        `json:"server"`           // empty if there is none
@@ -238,7 +253,8 @@ type VerifyResult struct {
 
 // UndoResult is what an undo did.
 type UndoResult struct {
-	Restored int64       `json:"restored"`
-	Refused  []item.Loss `json:"refused"` // edited since, so left alone; at most 1,000
-	Count    int64       `json:"refused_count"`
+	Restored int64           `json:"restored"`
+	Refused  []item.Loss     `json:"refused"` // edited since, so left alone; at most 1,000
+	Count    int64           `json:"refused_count"`
+	Records  *deliver.Undone `json:"records,omitempty"` // of targets that are no files of the transfer
 }

@@ -202,7 +202,11 @@ func (r *receiving) begin(ctx context.Context) error {
 		secrets.Ticket = ticket.Bytes()
 	}
 	r.secrets = *secrets
-	r.meta = meta{Version: metaVersion, Role: roleReceiver, Created: r.n.cfg.Now(), Card: card, Ticket: ticket != nil, To: to}
+	into, err := absolutePlaces(r.opts.Into)
+	if err != nil {
+		return err
+	}
+	r.meta = meta{Version: metaVersion, Role: roleReceiver, Created: r.n.cfg.Now(), Card: card, Ticket: ticket != nil, To: to, Into: into, Region: r.opts.Region}
 	if r.meta.Folder, err = folderPath(r.opts.Folder); err != nil {
 		return err
 	}
@@ -352,7 +356,10 @@ func (r *receiving) receive(ctx context.Context) error {
 		r.near.open(r.target)
 	}
 	if r.st.State == session.Staged {
-		return r.apply(ctx)
+		if r.plan, err = preview.Load(r.target, &numbered{j: r.t.j, tag: tagPlan}, preview.Options{}); err != nil {
+			return err
+		}
+		return r.finish(ctx)
 	}
 	r.n.stage(item.StageWaiting)
 	if err := r.latest(ctx, 0); err != nil {
@@ -362,6 +369,14 @@ func (r *receiving) receive(ctx context.Context) error {
 		return err
 	}
 	if err := r.fetch(ctx); err != nil {
+		return err
+	}
+	return r.finish(ctx)
+}
+
+// finish puts what is staged where the person wants it, and signs the receipt.
+func (r *receiving) finish(ctx context.Context) error {
+	if err := r.prepareDelivery(ctx); err != nil {
 		return err
 	}
 	return r.apply(ctx)
@@ -755,11 +770,6 @@ func (r *receiving) early(ctx context.Context, d *transfer.Downloader) error {
 // apply moves what is staged into place and signs the receipt.
 func (r *receiving) apply(ctx context.Context) (err error) {
 	r.n.stage(item.StageApplying)
-	if r.plan == nil {
-		if r.plan, err = preview.Load(r.target, &numbered{j: r.t.j, tag: tagPlan}, preview.Options{}); err != nil {
-			return err
-		}
-	}
 	m := &meter{n: r.n, t: r.t, stage: item.StageApplying}
 	log := newUndoLog(r.t.j)
 	sum, err := apply.Apply(ctx, r.plan, log, apply.Options{Progress: func(items, bytes int64) { m.report(items, bytes, 0) }})
@@ -771,6 +781,9 @@ func (r *receiving) apply(ctx context.Context) (err error) {
 	}
 	for _, l := range sum.Failed {
 		r.n.loss(summaryLoss(l))
+	}
+	if err := r.deliver(ctx); err != nil {
+		return err
 	}
 	kill.Point(kill.ReceiverAllDone)
 	level := apply.Synced

@@ -130,13 +130,19 @@ func (s *sending) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sources, err := absolutePlaces(s.opts.Sources)
+	if err != nil {
+		return err
+	}
 	through, err := folderPath(s.opts.Folder)
 	if err != nil {
 		return err
 	}
 	s.t, err = s.n.unfinished(ctx, roleSender, func(m *meta, st *state) bool {
-		return !st.State.Finished() && len(st.Receipt) == 0 && m.Ticket == s.opts.Ticket && m.Folder == through && slices.Equal(m.Paths, want)
-	}, func(st *TransferStatus) bool { return slices.Equal(st.Paths, want) })
+		return !st.State.Finished() && len(st.Receipt) == 0 && m.Ticket == s.opts.Ticket && m.Folder == through && slices.Equal(m.Paths, want) && slices.Equal(m.Sources, sources)
+	}, func(st *TransferStatus) bool {
+		return slices.Equal(st.Paths, want) && slices.Equal(st.Sources, sources)
+	})
 	if err != nil || s.t == nil {
 		return err
 	}
@@ -195,8 +201,12 @@ func (s *sending) derive() (err error) {
 
 // begin makes a new transfer: keys and options are durable before anything else happens.
 func (s *sending) begin() error {
-	if len(s.opts.Paths) == 0 {
+	if len(s.opts.Paths)+len(s.opts.Sources) == 0 {
 		return ErrNothingToSend
+	}
+	sources, err := absolutePlaces(s.opts.Sources)
+	if err != nil {
+		return err
 	}
 	server := s.n.cfg.Server
 	if s.n.cfg.Route == RouteDirect || s.opts.Folder != "" {
@@ -236,7 +246,7 @@ func (s *sending) begin() error {
 	}
 	s.secrets = *secrets
 	s.meta = meta{Version: metaVersion, Role: roleSender, Created: s.n.cfg.Now(), Card: card,
-		Paths: paths, Ticket: s.opts.Ticket, Expiry: expiry, Folder: folder}
+		Paths: paths, Sources: sources, Ticket: s.opts.Ticket, Expiry: expiry, Folder: folder}
 	if !server.IsZero() {
 		s.meta.Server = server.String()
 	}
@@ -280,7 +290,11 @@ func (s *sending) run(ctx context.Context) error {
 	if received && !s.opts.Session.IsZero() {
 		return s.finish(ctx)
 	}
-	src, err := folder.New(s.meta.Paths)
+	roots, err := s.gather(ctx)
+	if err != nil {
+		return err
+	}
+	src, err := folder.New(roots)
 	if err != nil {
 		return err
 	}
@@ -937,6 +951,9 @@ func (s *sending) finish(ctx context.Context) error {
 		if err := s.t.move(&s.st, session.Confirmed); err != nil {
 			return err
 		}
+	}
+	if err := s.t.forgetRecords(); err != nil {
+		return err
 	}
 	s.n.stage(item.StageDone)
 	return s.showReceipt()

@@ -220,7 +220,7 @@ func (t *transferDir) status() (*TransferStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &TransferStatus{Session: st.Session, Role: m.Role, State: stateName(m.Role, &st), Paths: m.Paths, To: m.To, Server: m.Server, Folder: m.Folder, Direct: st.Home == homeDirect,
+	out := &TransferStatus{Session: st.Session, Role: m.Role, State: stateName(m.Role, &st), Paths: m.Paths, Sources: m.Sources, Into: m.Into, To: m.To, Server: m.Server, Folder: m.Folder, Direct: st.Home == homeDirect,
 		Created: m.Created, Expires: st.Expires}
 	out.Progress.ItemsTotal, out.Progress.BytesTotal = st.Items.Items, st.Items.Bytes
 	if st.State == session.Stored || st.State == session.Applied || st.State == session.Done {
@@ -446,12 +446,23 @@ func (v *VerifyResult) differ(plan *preview.Plan, pieces []apply.Piece) {
 
 // Undo takes back what a transfer has applied, item by item; what was edited since is left alone.
 func (n *Node) Undo(ctx context.Context, sid id.Session) (*UndoResult, error) {
+	if res, err := n.undoImport(ctx, sid); !errors.Is(err, ErrNoTransfer) {
+		return res, err
+	}
 	t, target, plan, err := n.applied(sid)
 	if err != nil {
 		return nil, err
 	}
 	defer t.close()
 	defer target.Close()
+	m, err := t.meta()
+	if err != nil {
+		return nil, err
+	}
+	records, err := n.undoDelivery(ctx, t, m.Into)
+	if err != nil {
+		return nil, n.explain(err)
+	}
 	u, err := apply.Undo(ctx, plan, newUndoLog(t.j))
 	if err != nil {
 		return nil, n.explain(err)
@@ -460,7 +471,7 @@ func (n *Node) Undo(ctx context.Context, sid id.Session) (*UndoResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	res := &UndoResult{Restored: u.Files + u.Directories + u.Restored, Count: u.RefusedCount}
+	res := &UndoResult{Restored: u.Files + u.Directories + u.Restored, Count: u.RefusedCount, Records: records}
 	for _, l := range u.Refused {
 		res.Refused = append(res.Refused, summaryLoss(l))
 	}

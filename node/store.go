@@ -115,6 +115,7 @@ func writeFile(path string, data []byte) error {
 const (
 	roleSender   = "sender"
 	roleReceiver = "receiver"
+	roleImport   = "import" // from sources into targets of this device
 )
 
 // transferDir is one transfer's directory, open and locked by this process.
@@ -146,8 +147,13 @@ type meta struct {
 	Ticket bool          `json:"ticket,omitempty"`
 	Folder string        `json:"folder,omitempty"` // carries the transfer instead of a server
 	Expiry time.Duration `json:"expiry,omitempty"`
+	// Sender and import.
+	Sources []string `json:"sources,omitempty"` // places whose records are gathered
 	// Receiver.
 	To string `json:"to,omitempty"`
+	// Receiver and import.
+	Into   []string `json:"into,omitempty"`   // places that records are brought into
+	Region string   `json:"region,omitempty"` // country of numbers without a prefix
 }
 
 const metaVersion = 1
@@ -261,6 +267,10 @@ func (t *transferDir) close() error {
 	return errors.Join(t.j.Close(), t.lock.Close())
 }
 
+func isTransfer(name string) bool {
+	return strings.HasPrefix(name, "s-") || strings.HasPrefix(name, "r-") || strings.HasPrefix(name, "i-")
+}
+
 // dirs lists the transfers' directories, the newest first.
 func (n *Node) dirs() ([]string, error) {
 	base := filepath.Join(n.cfg.StateDir, "transfers")
@@ -275,7 +285,7 @@ func (n *Node) dirs() ([]string, error) {
 	var all []dated
 	for _, e := range entries {
 		fi, err := e.Info()
-		if err != nil || !e.IsDir() || !strings.HasPrefix(e.Name(), "s-") && !strings.HasPrefix(e.Name(), "r-") {
+		if err != nil || !e.IsDir() || !isTransfer(e.Name()) {
 			continue
 		}
 		all = append(all, dated{filepath.Join(base, e.Name()), fi.ModTime()})
@@ -324,6 +334,7 @@ type state struct {
 	Accepted uint64      `json:"accepted,omitempty"` // 1 + the epoch whose plan the person accepted
 	ReadBack bool        `json:"read_back,omitempty"`
 	Posted   bool        `json:"posted,omitempty"`
+	Deliver  string      `json:"deliver,omitempty"` // how far the records have come that go into targets
 
 	Receipt []byte `json:"receipt,omitempty"` // signed
 }

@@ -21,6 +21,7 @@ type engine interface {
 	Verify(context.Context, id.Session) (*node.VerifyResult, error)
 	Receipt(context.Context, id.Session) (*node.Receipt, error)
 	Undo(context.Context, id.Session) (*node.UndoResult, error)
+	Import(context.Context, node.ImportOptions) (*node.ImportResult, error)
 	Doctor(context.Context, node.DoctorOptions) (*node.Diagnosis, error)
 }
 
@@ -42,9 +43,10 @@ func (a *app) withEngine(do func(engine, node.Config) error) (err error) {
 func anyTransfer(node.TransferStatus) bool { return true }
 func isRunning(t node.TransferStatus) bool { return t.Running }
 func isApplied(t node.TransferStatus) bool {
-	return t.Role == "receiver" && over(t) && t.State != "over"
+	return t.Role != "sender" && over(t) && t.State != "over"
 }
-func hasReceipt(t node.TransferStatus) bool   { return t.Role == "sender" || isApplied(t) }
+func wasReceived(t node.TransferStatus) bool  { return t.Role == "receiver" && isApplied(t) }
+func hasReceipt(t node.TransferStatus) bool   { return t.Role == "sender" || wasReceived(t) }
 func isUnfinished(t node.TransferStatus) bool { return !over(t) && !t.Running }
 
 // over reports whether nothing more will happen to a transfer by itself.

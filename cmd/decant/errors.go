@@ -50,6 +50,8 @@ var problems = []struct {
 	{node.ErrBusy, "busy", "another process is working on this transfer", "`decant status` shows it, `decant pause` stops it", ui.TryAgain},
 	{node.ErrNoTransfer, "no-transfer", "there is no such transfer on this device", "`decant status` lists them", ui.Failed},
 	{node.ErrNotComplete, "not-complete", "the transfer is not complete yet", "`decant status` shows where it stands", ui.TryAgain},
+	{node.ErrPlace, "place", "this is no source or target that decant knows", "see `decant import --help` for their names", ui.Failed},
+	{node.ErrTarget, "target", "a source or target can't be used", "nothing is lost; put it right, and run the same command or `decant resume` again", ui.TryAgain},
 	{node.ErrOlderVersion, "version", "the server speaks another version of the protocol", "bring the older of the two up to date; `decant version` shows yours", ui.Failed},
 }
 
@@ -82,7 +84,11 @@ func explain(ctx context.Context, err error) *ui.Problem {
 func explainNode(err error) *ui.Problem {
 	for _, e := range problems {
 		if errors.Is(err, e.err) {
-			return &ui.Problem{Name: e.name, Text: e.text, Hint: e.hint, Code: e.code, Err: err}
+			text := e.text
+			if e.err == node.ErrTarget || e.err == node.ErrPlace { // which one and why is all that helps
+				text = err.Error()
+			}
+			return &ui.Problem{Name: e.name, Text: text, Hint: e.hint, Code: e.code, Err: err}
 		}
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/decant-dev/decant/cmd/decant/internal/ui"
 	"github.com/decant-dev/decant/node"
+	"github.com/decant-dev/decant/node/deliver"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/item/show"
 	"github.com/spf13/cobra"
@@ -22,6 +23,8 @@ type receiveFlags struct {
 	ticketFD int
 	kinds    string
 	yes      bool
+	into     []string
+	delivery deliveryFlags
 	fresh    bool
 	readBack bool
 	qr       ui.QRMode
@@ -52,6 +55,7 @@ is wiped from the screen when it is complete.`,
 	f.BoolVar(&o.ticket, "ticket", false, "ask for a ticket instead of showing a code")
 	f.StringVar(&o.via, "from", "", "take it from `folder:DIR`, where the old device has put it; asks for the ticket")
 	f.BoolVar(&o.fresh, "new", false, "start a new transfer even if one into DIR is unfinished")
+	addIntoFlag(cmd, &o.into)
 	cmd.MarkFlagDirname("to")
 	addReceiveFlags(cmd, &o)
 	return cmd
@@ -62,9 +66,10 @@ func addReceiveFlags(cmd *cobra.Command, o *receiveFlags) {
 	f := cmd.Flags()
 	f.IntVar(&o.ticketFD, "ticket-fd", -1, "read the ticket's words or link from file descriptor `N`")
 	f.Lookup("ticket-fd").DefValue = "0" // not shown
-	f.StringVar(&o.kinds, "kinds", "", "apply only these `kinds`, separated by commas: contact, calendar, photo, file")
+	f.StringVar(&o.kinds, "kinds", "", "apply only these `kinds`, separated by commas: contact, calendar, message, call, bookmark, note, network, photo, file, setting")
 	f.BoolVarP(&o.yes, "yes", "y", false, "apply without asking")
 	f.BoolVar(&o.readBack, "read-back", false, "read everything back from storage before the receipt is signed")
+	addDeliveryFlags(cmd, &o.delivery)
 	f.Var(&o.qr, "qr", "draw QR codes")
 	cmd.RegisterFlagCompletionFunc("qr", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RegisterFlagCompletionFunc("kinds", completeKinds)
@@ -112,7 +117,7 @@ func parseKinds(names string) (kinds []item.Kind, err error) {
 	for _, name := range strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' }) {
 		k, ok := item.ParseKind(strings.ToLower(name))
 		if !ok {
-			return nil, usage("the kinds are contact, calendar, photo and file", "%q is no kind", name)
+			return nil, usage("the kinds are contact, calendar, message, call, bookmark, note, network, photo, file and setting", "%q is no kind", name)
 		}
 		if !slices.Contains(kinds, k) {
 			kinds = append(kinds, k)
@@ -123,7 +128,13 @@ func parseKinds(names string) (kinds []item.Kind, err error) {
 
 // receiveOptions turns flags into options; the session is the caller's.
 func (a *app) receiveOptions(o receiveFlags, cfg node.Config, kinds []item.Kind, to string) (node.ReceiveOptions, error) {
-	opts := node.ReceiveOptions{To: to, New: o.fresh, ReadBack: o.readBack}
+	opts := node.ReceiveOptions{To: to, New: o.fresh, ReadBack: o.readBack, Into: o.into, Region: o.delivery.region()}
+	if err := checkPlaces(o.into, false); err != nil {
+		return opts, err
+	}
+	opts.ConfirmDelivery = func(ctx context.Context, d *node.Delivery) (node.DeliveryChoice, error) {
+		return a.confirmDelivery(ctx, d, o.yes, &o.delivery)
+	}
 	var err error
 	if opts.Folder, err = parseVia(o.via); err != nil {
 		return opts, err
@@ -278,11 +289,17 @@ func (a *app) runReceive(ctx context.Context, eng engine, opts node.ReceiveOptio
 	if leftBehind(res.Receipt) {
 		a.code = ui.LeftBehind
 	}
-	a.screen.Result(receiveResult{res.Session.String(), res.To, res.Receipt, res.WireBytes, res.Acked})
+	if res.Delivered != nil && res.Delivered.Failed > 0 {
+		a.code = ui.LeftBehind
+	}
+	a.screen.Result(receiveResult{res.Session.String(), res.To, res.Receipt, res.Delivered, res.WireBytes, res.Acked})
 	if a.screen.JSON() {
 		return nil
 	}
 	a.screen.Data(ui.ReceiptLines(res.Receipt)...)
+	if res.Delivered != nil {
+		a.screen.Data(ui.DeliveredLine(res.Delivered))
+	}
 	if !res.Acked {
 		a.screen.Say("the old device has not confirmed the receipt yet; it will when it asks for it")
 	}
@@ -295,9 +312,10 @@ func (a *app) runReceive(ctx context.Context, eng engine, opts node.ReceiveOptio
 }
 
 type receiveResult struct {
-	Session   string        `json:"session"`
-	To        string        `json:"to"`
-	Receipt   *node.Receipt `json:"receipt"`
-	WireBytes int64         `json:"wire_bytes"`
-	Acked     bool          `json:"acked"`
+	Session   string          `json:"session"`
+	To        string          `json:"to"`
+	Receipt   *node.Receipt   `json:"receipt"`
+	Delivered *deliver.Result `json:"delivered,omitempty"`
+	WireBytes int64           `json:"wire_bytes"`
+	Acked     bool            `json:"acked"`
 }

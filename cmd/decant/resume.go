@@ -26,6 +26,9 @@ arrived is not sent again, what has not changed is not read again. The server is
 				if err != nil {
 					return err
 				}
+				if t.Role == "import" {
+					return a.runImport(cmd.Context(), eng, node.ImportOptions{Sources: t.Sources, Into: t.Into})
+				}
 				if t.Role == "receiver" {
 					opts, err := a.receiveOptions(r, cfg, kinds, t.To)
 					if err != nil {

@@ -107,7 +107,7 @@ func (a *app) rootCmd() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("move", a.sendCmd(), a.receiveCmd(), a.serveCmd(), a.demoCmd())
+	add("move", a.sendCmd(), a.receiveCmd(), a.importCmd(), a.serveCmd(), a.demoCmd())
 	add("care", a.statusCmd(), a.pauseCmd(), a.resumeCmd(), a.receiptCmd(), a.verifyCmd(), a.undoCmd())
 	add("other", a.useCmd(), a.doctorCmd(), a.versionCmd())
 	root.SetHelpCommandGroupID("other")

@@ -25,6 +25,7 @@ type sendFlags struct {
 	expiry days
 	fresh  bool
 	noWait bool
+	all    bool
 	codeFD int
 	qr     ui.QRMode
 }
@@ -32,10 +33,13 @@ type sendFlags struct {
 func (a *app) sendCmd() *cobra.Command {
 	o := sendFlags{expiry: days(14 * 24 * time.Hour), qr: ui.QRAuto}
 	cmd := &cobra.Command{
-		Use:   "send PATH...",
-		Short: "Send files and directories to the new device",
-		Long: `Sends the files and directories that are named, whole. The new device shows a
-code (decant receive): type it here, or paste its link. With --ticket the new
+		Use:   "send [PATH|SOURCE]...",
+		Short: "Send a collection to the new device",
+		Long: `Sends the files and directories that are named, whole, and the records of the
+sources that are named (vcf:FILE, dav:URL, bookmarks:PROFILE; ` + "`decant import --help`" + `
+lists them). Without any it looks what can be moved from this device, shows it
+and asks. The new device shows a code (decant receive): type it here, or paste
+its link. With --ticket the new
 device need not exist yet: twelve words are shown that it will ask for, and
 this device may be switched off as soon as everything is sent.
 
@@ -47,7 +51,7 @@ that is no terminal. It is never an argument, because arguments can be seen by
 others on this machine.`,
 		Example: `  decant send ~/Pictures ~/Documents contacts.vcf
   decant send --ticket --expiry 30d ~/Pictures`,
-		Args: args(cobra.MinimumNArgs(1), "name the files or directories to send"),
+		Args: args(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, argv []string) error { return a.send(cmd.Context(), argv, o) },
 	}
 	f := cmd.Flags()
@@ -55,6 +59,7 @@ others on this machine.`,
 	f.Var(&o.expiry, "expiry", "how long the server keeps a ticket's transfer, at most 30d")
 	f.StringVar(&o.via, "to", "", "carry it through `folder:DIR` (a stick, a share, a synced folder) instead of a server")
 	f.BoolVar(&o.fresh, "new", false, "start a new transfer even if one of these paths is unfinished")
+	f.BoolVar(&o.all, "all", false, "without PATH or SOURCE: send all that is found, without asking")
 	addSendFlags(cmd, &o)
 	return cmd
 }
@@ -71,13 +76,34 @@ func addSendFlags(cmd *cobra.Command, o *sendFlags) {
 	}
 }
 
-func (a *app) send(ctx context.Context, paths []string, o sendFlags) error {
+func (a *app) send(ctx context.Context, names []string, o sendFlags) error {
+	var paths, sources []string
+	for _, name := range names {
+		if _, err := os.Lstat(name); err != nil && node.IsPlace(name) {
+			sources = append(sources, name)
+		} else {
+			paths = append(paths, name)
+		}
+	}
+	sources = expand(sources)
+	if err := checkPlaces(sources, true); err != nil {
+		return err
+	}
 	for _, p := range paths {
 		if _, err := os.Stat(p); err != nil {
 			return usage("", "%s can't be sent: %v", show.Name(p), cause(err))
 		}
 		if dir := strings.TrimPrefix(o.via, "folder:"); o.via != "" && inside(dir, p) {
 			return usage("name another folder", "%s lies inside what is to be sent", show.Name(dir))
+		}
+	}
+	if len(names) == 0 {
+		cfg, err := a.config()
+		if err != nil {
+			return err
+		}
+		if paths, sources, err = a.choose(ctx, cfg, o.all); err != nil {
+			return err
 		}
 	}
 	a.interrupted = "pausing; press again to stop at once"
@@ -91,7 +117,7 @@ func (a *app) send(ctx context.Context, paths []string, o sendFlags) error {
 				return err
 			}
 		}
-		opts.Paths = paths
+		opts.Paths, opts.Sources = paths, sources
 		return a.runSend(ctx, eng, opts)
 	})
 }

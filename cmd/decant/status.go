@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -72,10 +73,16 @@ var stateText = map[string][2]string{ // sender, receiver
 func statusLines(t node.TransferStatus, now time.Time) []string {
 	i := 0
 	head := "sending"
-	if t.Role == "receiver" {
+	switch t.Role {
+	case "receiver":
 		i, head = 1, "receiving"
+	case "import":
+		i, head = 1, "import"
 	}
 	state, ok := stateText[t.State]
+	if t.Role == "import" && t.State == "applied" {
+		state[1] = "done"
+	}
 	if !ok {
 		state = [2]string{show.Name(t.State), show.Name(t.State)}
 	}
@@ -89,13 +96,11 @@ func statusLines(t node.TransferStatus, now time.Time) []string {
 		}
 	}
 	var names []string
-	for _, p := range t.Paths {
+	for _, p := range slices.Concat(t.Sources, t.Paths) {
 		names = append(names, show.Name(p))
 	}
 	add("what", strings.Join(names, ", "))
-	if t.To != "" {
-		add("into", show.Name(t.To))
-	}
+	add("into", places(t))
 	if t.Peer != "" {
 		add("with", "…"+show.Name(t.Peer))
 	}
@@ -141,6 +146,8 @@ func next(t node.TransferStatus) string {
 		return "decant pause " + short
 	case t.State == "over":
 		return ""
+	case t.Role == "import" && over(t):
+		return "decant report " + short + ", or decant undo " + short
 	case isApplied(t):
 		return "decant verify " + short + ", or decant undo " + short
 	case over(t):

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/decant-dev/decant/cmd/decant/internal/ui"
 	"github.com/decant-dev/decant/node"
+	"github.com/decant-dev/decant/node/deliver"
 	"github.com/decant-dev/decant/node/item/show"
 	"github.com/spf13/cobra"
 )
@@ -26,7 +29,7 @@ undo only while it, or another copy, still has everything.`,
 				}
 				if !yes {
 					a.screen.Emit(ui.Event{Type: "question", Question: &ui.Question{What: "undo"}})
-					ok, err := a.screen.Confirm(cmd.Context(), "Take back what transfer "+t.Session.Short()+" put into "+show.Name(t.To)+"?")
+					ok, err := a.screen.Confirm(cmd.Context(), "Take back what transfer "+t.Session.Short()+" put into "+places(t)+"?")
 					if err != nil {
 						return err
 					}
@@ -39,8 +42,11 @@ undo only while it, or another copy, still has everything.`,
 					return err
 				}
 				a.screen.Flush()
-				a.screen.Result(undoResult{t.Session.String(), res.Restored, ui.NewLosses(res.Refused), res.Count})
-				a.screen.Data("Took back " + ui.Plural(res.Restored, "item") + ".")
+				a.screen.Result(undoResult{t.Session.String(), res.Restored, ui.NewLosses(res.Refused), res.Count, res.Records})
+				if t.To != "" {
+					a.screen.Data("Took back " + ui.Plural(res.Restored, "item") + ".")
+				}
+				a.undoneRecords(res.Records)
 				if res.Count > 0 {
 					a.code = ui.LeftBehind
 					a.screen.Data(ui.LossList("Left alone, because edited since ("+ui.Count(res.Count)+"):", res.Refused, res.Count, true)...)
@@ -58,4 +64,34 @@ type undoResult struct {
 	Restored int64     `json:"restored"`
 	Refused  []ui.Loss `json:"refused"`
 	Count    int64     `json:"refused_count"`
+
+	Records *deliver.Undone `json:"records,omitempty"`
+}
+
+// undoneRecords tells what became of records in targets.
+func (a *app) undoneRecords(u *deliver.Undone) {
+	if u == nil || u.Restored+u.Refused == 0 {
+		return
+	}
+	a.screen.Data("Took back " + ui.Plural(u.Restored, "record") + " in the targets.")
+	if u.Refused == 0 {
+		return
+	}
+	a.code = ui.LeftBehind
+	a.screen.Data("Left alone (" + ui.Count(u.Refused) + "):")
+	for _, l := range u.Lines {
+		a.screen.Data("  " + ui.RecordLine(l))
+	}
+}
+
+// places names where a transfer has put something.
+func places(t node.TransferStatus) string {
+	var names []string
+	if t.To != "" {
+		names = append(names, show.Name(t.To))
+	}
+	for _, name := range t.Into {
+		names = append(names, show.Name(name))
+	}
+	return strings.Join(names, ", ")
 }

@@ -14,10 +14,10 @@ func (a *app) verifyCmd() *cobra.Command {
 device sent. What was edited, moved or removed since is listed, and the exit
 code is 3. Nothing is changed.`,
 		Args:              args(cobra.MaximumNArgs(1)),
-		ValidArgsFunction: a.completeSession(isApplied),
+		ValidArgsFunction: a.completeSession(wasReceived),
 		RunE: func(cmd *cobra.Command, argv []string) error {
 			return a.withEngine(func(eng engine, _ node.Config) error {
-				t, err := pick(cmd.Context(), eng, first(argv), isApplied, "nothing was applied on this device")
+				t, err := pick(cmd.Context(), eng, first(argv), wasReceived, "nothing was applied on this device")
 				if err != nil {
 					return err
 				}

@@ -104,11 +104,26 @@ func (j *Journal) GetSecret(k []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := seal.Open(nil, &j.key, label.LV(label.Journal, k), v)
+	return j.open(k, v)
+}
+
+func (j *Journal) open(k, sealed []byte) ([]byte, error) {
+	plain, err := seal.Open(nil, &j.key, label.LV(label.Journal, k), sealed)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %q was sealed under another key: %w", k, err)
 	}
 	return plain, nil
+}
+
+// EachSecret is Each over values that PutSecret stored.
+func (j *Journal) EachSecret(prefix []byte, fn func(k, v []byte) error) error {
+	return j.Each(prefix, func(k, v []byte) error {
+		plain, err := j.open(k, v)
+		if err != nil {
+			return err
+		}
+		return fn(k, plain)
+	})
 }
 
 // GetJSON decodes the value of k into v.

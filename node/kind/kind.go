@@ -2,7 +2,11 @@
 // know one kind each. docs/SPEC.md section 9.1 says which files hold records.
 package kind
 
-import "github.com/decant-dev/decant/node/item"
+import (
+	"strings"
+
+	"github.com/decant-dev/decant/node/item"
+)
 
 // byExtension is the list of kinds in one place; what is not in it is a plain file.
 // Moving pictures count as photos: a person keeps them together.
@@ -19,8 +23,29 @@ var byExtension = map[string]item.Kind{
 	"webm": item.Photo, "avi": item.Photo, "mts": item.Photo, "m2ts": item.Photo,
 }
 
-// Of returns the kind of a file by the extension of its name.
+// bySuffix are the containers whose last extension says too little. docs/SPEC.md section 9.3.
+var bySuffix = []struct {
+	suffix string
+	kind   item.Kind
+}{
+	{".messages.ndjson", item.Message}, {".calls.ndjson", item.Call}, {".bookmarks.ndjson", item.Bookmark},
+	{".nmconnection", item.Network}, {".dconf", item.Setting},
+}
+
+// notes is the top-level directory whose files are notes and what is attached to them.
+const notes = "Notes/"
+
+// Of returns the kind of a file by its name: by its extension, or because it lies in the
+// directory of notes.
 func Of(path string) item.Kind {
+	if len(path) > len(notes) && path[:len(notes)] == notes {
+		return item.Note
+	}
+	for i := range bySuffix {
+		if s := &bySuffix[i]; strings.HasSuffix(path, s.suffix) {
+			return s.kind
+		}
+	}
 	const longest = 5
 	var low [longest]byte
 	for i := 0; i <= longest && i < len(path); i++ {

@@ -24,6 +24,8 @@ type Event struct {
 	Serving  *Serving            `json:"serving,omitempty"`
 	Check    *Check              `json:"check,omitempty"`
 	Preview  *Preview            `json:"preview,omitempty"`
+	Delivery *node.Delivery      `json:"delivery,omitempty"`
+	Offers   []Offer             `json:"offers,omitempty"`
 	Receipt  *node.Receipt       `json:"receipt,omitempty"`
 	Result   any                 `json:"result,omitempty"`
 	Error    *ErrorEvent         `json:"error,omitempty"`
@@ -40,7 +42,7 @@ type Pairing struct {
 
 // Question says that the next line of stdin is awaited.
 type Question struct {
-	What    string `json:"what"` // "code", "ticket", "apply" or "undo"
+	What    string `json:"what"` // "code", "ticket", "apply", "deliver", "conflict", "password", "choose" or "undo"
 	Attempt int    `json:"attempt,omitempty"`
 }
 
@@ -125,4 +127,23 @@ func fromItem(e item.Event) Event {
 		out.Loss = &l
 	}
 	return out
+}
+
+// Offer is one source that decant send has found on this device.
+type Offer struct {
+	Name   string  `json:"name"`
+	Chosen bool    `json:"chosen"`
+	Error  string  `json:"error,omitempty"`
+	Found  []Found `json:"found"`
+}
+
+// Found is item.Found; -1 is unknown.
+type Found struct {
+	Kind  string `json:"kind"`
+	Book  string `json:"book,omitempty"`
+	Where string `json:"where,omitempty"`
+	Items int64  `json:"items"`
+	Bytes int64  `json:"bytes"`
+	Can   bool   `json:"can"`
+	Why   string `json:"why,omitempty"`
 }

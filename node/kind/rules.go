@@ -1,0 +1,13 @@
+package kind
+
+import (
+	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/kind/rule"
+)
+
+// rules is the list of what brings records together, in one place. A kind that is not in
+// it moves as files only.
+var rules = map[item.Kind]rule.Rules{}
+
+// Rules returns the rules of a kind's records, nil if it has none.
+func Rules(k item.Kind) rule.Rules { return rules[k] }
