@@ -24,6 +24,11 @@ func (p *Property) edit() *edited {
 		brk := p.fileBreak()
 		mark := p.raw[:p.skip:p.skip]
 		p.edited = &edited{group: p.Group(), params: p.params(), value: p.Value()}
+		for i, q := range p.edited.params {
+			if strings.Count(q.text, `"`)%2 == 1 { // it would pair with one in the value
+				p.edited.params[i].text = ""
+			}
+		}
 		p.raw, p.join = append(mark, brk...), joinNone
 	}
 	return p.edited
@@ -32,9 +37,8 @@ func (p *Property) edit() *edited {
 // SetName gives the property another name, in capitals.
 func (p *Property) SetName(name string) {
 	if name = clean(name); name != p.name {
-		e := p.edit()
+		p.edit()
 		p.name = name
-		_ = e
 	}
 }
 
@@ -91,7 +95,7 @@ func (p *Property) SetParams(params []Param) {
 	for i, q := range params {
 		list[i].Param = Param{q.Name, slices.Clone(q.Values)}
 		for _, o := range old {
-			if sameParam(o.Param, q) {
+			if sameParam(o.Param, q) && strings.Count(o.text, `"`)%2 == 0 {
 				list[i].text = o.text
 				break
 			}
@@ -272,6 +276,9 @@ func fold(out, line []byte, brk string) []byte {
 		if !utf8.RuneStart(line[n]) {
 			n = limit // no UTF-8
 		}
+		for n < len(line) && line[n-1] == '\r' { // it would be taken for a part of the break
+			n++
+		}
 		out = append(out, line[:n]...)
 		out = append(append(out, brk...), ' ')
 		line = line[n:]
@@ -290,7 +297,7 @@ func foldQP(out []byte, used int, v, brk string) []byte {
 		} else if n > 1 && v[n-2] == '=' {
 			n -= 2
 		}
-		for n < len(v) && isBlank(v[n]) {
+		for n < len(v) && (isBlank(v[n]) || n > 0 && v[n-1] == '\r') {
 			n++
 		}
 		if n == len(v) {
@@ -354,4 +361,13 @@ func (p *Property) Equal(q *Property) bool {
 		return false
 	}
 	return bytes.Equal(p.head(), q.head()) && p.Value() == q.Value()
+}
+
+// Rewrite makes the property one that is written anew: blanks around names, quotes that
+// are not needed and odd folds go. Its text stays the same otherwise.
+func (p *Property) Rewrite() {
+	e := p.edit()
+	for i := range e.params {
+		e.params[i].text = ""
+	}
 }

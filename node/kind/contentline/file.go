@@ -126,8 +126,14 @@ func (p *fileParser) run() {
 			p.add(&Property{raw: s.data[before:], shared: p.shared, problem: ProblemRest})
 			return
 		}
-		name := p.intern(s.Name())
-		join := p.join()
+		name := ""
+		if bytes.IndexByte(s.data[s.Start:s.End], ':') >= 0 {
+			name = p.intern(s.Name())
+		}
+		join := joinNone
+		if name != "" {
+			join = p.join()
+		}
 		q := &Property{raw: s.data[before:s.End:s.End], skip: uint8(s.Start - before), shared: p.shared, name: name, join: join}
 		p.line(q)
 	}
@@ -263,7 +269,7 @@ func (p *fileParser) join() joined {
 	switch {
 	case (len(next) == 0 || base64Line(next)) && s.saysBase64():
 		how = p.joinBase64(next)
-	case s.first > s.Start && s.lastByte() == '\\' && s.Name() != nil && len(next) > 0 && !likeProperty(next):
+	case s.first > s.Start && s.lastByte() == '\\' && len(next) > 0 && !likeProperty(next):
 		how = p.joinBackslash(next)
 	}
 	return how

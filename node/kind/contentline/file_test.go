@@ -373,7 +373,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		p := all[int(which)%len(all)]
-		if p.Name() == "" || p.problem != "" || strings.ContainsFunc(p.Name(), func(r rune) bool { return r > 0x7f || !nameByte(byte(r)) }) {
+		if slices.Contains([]string{"", "BEGIN", "END", "AGENT", "VERSION"}, p.Name()) || p.problem != "" || strings.ContainsFunc(p.Name(), func(r rune) bool { return r > 0x7f || !nameByte(byte(r)) }) {
 			return
 		}
 		at := 0
@@ -390,7 +390,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("setting %q to %q made %q of %q", p.Name(), text, got, file.Text())
 		}
 		if p.Touched() {
-			line := Parse(append([]byte("BEGIN:VCARD\nVERSION:"+p.dialect.String()+"\n"), p.Raw()...))
+			line := Parse(append([]byte("BEGIN:VCARD"+p.Break()+"VERSION:"+p.dialect.String()+p.Break()), p.Raw()...))
 			q := line.Root.Nodes[0].Component.Nodes
 			if len(q) < 2 || q[1].Property == nil || p.dialect != ICal20 && p.dialect != VCal10 && q[1].Property.Text() != newlines(text) {
 				t.Fatalf("%q does not say %q", p.Raw(), text)

@@ -102,20 +102,17 @@ func (p *Property) blank() bool {
 func (p *Property) Blank() bool { return p.blank() }
 
 func (p *Property) fileBreak() string {
-	if p.edited == nil {
-		text := bytes.TrimRight(p.raw, "\r\n")
-		// A base64 value may have a blank line behind it, so that what is left is two breaks.
-		if b := firstBreak(p.raw[len(text):]); len(text) < len(p.raw) {
-			return b
-		}
+	if p.edited != nil {
+		return string(p.raw[p.skip:])
 	}
-	if p.shared != nil {
-		return p.shared.whole
+	if n := len(p.raw); n > 0 && p.raw[n-1] == p.shared.brk {
+		// A base64 value may have a blank line behind it, so that two breaks are there.
+		return firstBreak(p.raw[len(bytes.TrimRight(p.raw, "\r\n")):])
 	}
-	return "\r\n"
+	return p.shared.whole
 }
 
-// scanner returns a scanner whose line is the property, for what it can tell.
+// scan returns a scanner whose line is the property, for what it can tell.
 func (p *Property) scan() *Scanner {
 	s := &Scanner{data: p.raw, brk: p.shared.brk}
 	s.Start, s.End = int(p.skip), len(p.raw)
