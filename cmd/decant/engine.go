@@ -7,6 +7,7 @@ import (
 
 	"github.com/decant-dev/decant/cmd/decant/internal/ui"
 	"github.com/decant-dev/decant/node"
+	"github.com/decant-dev/decant/node/report"
 	"github.com/decant-dev/decant/proto/id"
 	"github.com/spf13/cobra"
 )
@@ -21,6 +22,7 @@ type engine interface {
 	Verify(context.Context, id.Session) (*node.VerifyResult, error)
 	Receipt(context.Context, id.Session) (*node.Receipt, error)
 	Undo(context.Context, id.Session) (*node.UndoResult, error)
+	Report(context.Context, id.Session) (*report.Report, error)
 	Import(context.Context, node.ImportOptions) (*node.ImportResult, error)
 	Doctor(context.Context, node.DoctorOptions) (*node.Diagnosis, error)
 }

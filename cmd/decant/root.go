@@ -108,7 +108,7 @@ func (a *app) rootCmd() *cobra.Command {
 		}
 	}
 	add("move", a.sendCmd(), a.receiveCmd(), a.importCmd(), a.serveCmd(), a.demoCmd())
-	add("care", a.statusCmd(), a.pauseCmd(), a.resumeCmd(), a.receiptCmd(), a.verifyCmd(), a.undoCmd())
+	add("care", a.statusCmd(), a.pauseCmd(), a.resumeCmd(), a.receiptCmd(), a.verifyCmd(), a.reportCmd(), a.undoCmd())
 	add("other", a.useCmd(), a.doctorCmd(), a.versionCmd())
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")

@@ -24,6 +24,19 @@ const (
 	TakeNew                // the incoming one is written in the place of the target's
 )
 
+// Decided says in words how a conflict was resolved, "" if the step is none.
+func (s *Step) Decided() string {
+	switch {
+	case s.Verdict != rule.Conflict || s.Refused:
+		return ""
+	case s.Action == Replace:
+		return "the new one took the place of the old one"
+	case s.Action == Leave:
+		return "the old one was kept"
+	}
+	return "both are kept"
+}
+
 // Resolve asks about every conflict and notes the answer. It may be called again before Apply.
 func (d *Delivery) Resolve(ask func(s *Step) (Choice, error)) error {
 	return d.eachPart(func(g int, p *part) error {
