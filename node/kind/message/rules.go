@@ -1,0 +1,451 @@
+package message
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/kind/contentline"
+	"github.com/decant-dev/decant/node/kind/rule"
+)
+
+// Extension is what the names of container files end with.
+const Extension = ".messages.ndjson"
+
+// Rules implements rule.Rules for messages.
+type Rules struct{}
+
+var _ rule.Rules = Rules{}
+
+func formatTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05Z") }
+
+// lines calls each for every line that is not blank.
+func lines(data []byte, each func(number int, offset int64, line []byte)) {
+	var offset int64
+	number := 0
+	for line := range bytes.Lines(data) {
+		number++
+		if text := bytes.TrimSpace(line); len(text) > 0 {
+			each(number, offset, line)
+		}
+		offset += int64(len(line))
+	}
+}
+
+// Split makes a record of each line.
+func (Rules) Split(file string, data []byte) []item.Record {
+	book := strings.TrimSuffix(path.Base(file), Extension)
+	out := make([]item.Record, 0, bytes.Count(data, []byte("\n"))+1)
+	lines(data, func(number int, _ int64, line []byte) {
+		line = bytes.TrimSpace(line)
+		r := item.Record{Kind: item.Message, Book: book, From: file + ":" + strconv.Itoa(number), Data: line[:len(line):len(line)]}
+		if m, err := Decode(line); err == nil {
+			r.Label = m.Label()
+		}
+		out = append(out, r)
+	})
+	return out
+}
+
+// Records finds the messages of a container file, as node/kind wants them.
+func Records(data []byte) (out []contentline.Record) {
+	lines(data, func(_ int, offset int64, line []byte) {
+		r := contentline.Record{Ranges: []item.Range{{Offset: offset, Length: int64(len(line))}}}
+		if m, err := Decode(line); err == nil {
+			r.Identity = m.Identity()
+		} else {
+			r.Problem = err.Error()
+		}
+		out = append(out, r)
+	})
+	return out
+}
+
+// Merge returns the container existing with the lines of from behind its own that it does
+// not have yet, or nil if from has a line that is no message, which a person should see
+// in a file of its own. A message that is there with other properties is added too:
+// neither is lost. Merging twice adds nothing.
+func Merge(existing, from []byte) []byte { return MergeLines(existing, from, Records) }
+
+// MergeLines is Merge for any kind whose container has one record on a line.
+func MergeLines(existing, from []byte, records func([]byte) []contentline.Record) []byte {
+	have := map[[32]byte]bool{}
+	lines(existing, func(_ int, _ int64, line []byte) { have[sha256.Sum256(bytes.TrimSpace(line))] = true })
+	out := slices.Clip(existing)
+	for _, r := range records(from) {
+		if r.Problem != "" {
+			return nil
+		}
+		line := bytes.TrimSpace(r.Bytes(from))
+		sum := sha256.Sum256(line)
+		if have[sum] {
+			continue
+		}
+		have[sum] = true
+		if n := len(out); n > 0 && out[n-1] != '\n' {
+			out = append(out, '\n')
+		}
+		out = append(append(out, line...), '\n')
+	}
+	return out
+}
+
+// candidate is what Match has to know of a message.
+type candidate struct {
+	date, sent int64
+	index      int // in existing, or len(existing) + in incoming
+	mms        bool
+}
+
+// Match compares by box, people, content and time. The time of an MMS may differ by a
+// second if one of them has whole seconds, and messages that were sent in the same second
+// may have come within a day: some programs put the one time where the other belongs.
+func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts rule.Options) ([]rule.Decision, error) {
+	t := matcher{region: opts.Profile.Region, own: map[string]bool{}, known: map[[32]byte][]candidate{}, existing: existing, incoming: incoming}
+	if err := t.learn(ctx); err != nil {
+		return nil, err
+	}
+	for i := range existing {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if m, err := Decode(existing[i].Data); err == nil {
+			k := m.key(t.own, t.region)
+			t.known[k] = append(t.known[k], t.candidate(m, i))
+		}
+	}
+	return t.decide(ctx, opts.NoFuzzy)
+}
+
+type matcher struct {
+	region             string
+	own                map[string]bool
+	known              map[[32]byte][]candidate
+	existing, incoming []item.Record
+	taken              map[int]bool // existing ones that an incoming one is the same as
+}
+
+// learn finds the numbers of the device.
+func (t *matcher) learn(ctx context.Context) error {
+	for _, records := range [][]item.Record{t.existing, t.incoming} {
+		for _, r := range records {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if !bytes.Contains(r.Data[:min(len(r.Data), 32)], []byte(`"mms"`)) {
+				continue
+			}
+			if m, err := Decode(r.Data); err == nil {
+				for _, a := range m.Own() {
+					t.own[NormalAddress(a, t.region)] = true
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (t *matcher) candidate(m *Message, i int) candidate {
+	return candidate{date: m.Date.N, sent: m.DateSent.N, index: i, mms: m.Type == MMS}
+}
+
+func (t *matcher) decide(ctx context.Context, exact bool) ([]rule.Decision, error) {
+	out := make([]rule.Decision, len(t.incoming))
+	t.taken = map[int]bool{}
+	keys := make([][32]byte, len(t.incoming))
+	cands := make([]candidate, len(t.incoming))
+	for i, r := range t.incoming {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		m, err := Decode(r.Data)
+		if err != nil {
+			out[i] = rule.Decision{Verdict: rule.New, With: -1, Result: r.Data, Why: "it can't be compared: it " + err.Error()}
+			cands[i].index = -1
+			continue
+		}
+		keys[i], cands[i] = m.key(t.own, t.region), t.candidate(m, len(t.existing)+i)
+		out[i] = t.exact(m, keys[i], cands[i])
+	}
+	for i := range t.incoming {
+		if out[i].Verdict == rule.New && cands[i].index >= 0 && !exact {
+			if d, ok := t.near(i, keys[i], cands[i]); ok {
+				out[i] = d
+			}
+		}
+	}
+	return out, ctx.Err()
+}
+
+func (t *matcher) exact(m *Message, key [32]byte, c candidate) rule.Decision {
+	for _, k := range t.known[key] {
+		if m.Type == Mail || k.date == c.date {
+			t.taken[k.index] = true
+			why := "same time, people and content"
+			if m.Type == Mail {
+				why = "same content"
+			}
+			return rule.Decision{Verdict: rule.Same, With: k.index, Why: why, Changes: t.lost(m, k.index)}
+		}
+	}
+	t.known[key] = append(t.known[key], c)
+	return rule.Decision{Verdict: rule.New, With: -1, Result: t.incoming[c.index-len(t.existing)].Data}
+}
+
+// near finds an existing message that nothing is the same as yet, and whose time is nearly the same.
+func (t *matcher) near(i int, key [32]byte, c candidate) (rule.Decision, bool) {
+	for _, k := range t.known[key] {
+		if k.index >= len(t.existing) || t.taken[k.index] {
+			continue
+		}
+		if why := alike(k, c); why != "" {
+			t.taken[k.index] = true
+			m, _ := Decode(t.incoming[i].Data)
+			return rule.Decision{Verdict: rule.Same, With: k.index, Why: why, Changes: t.lost(m, k.index)}, true
+		}
+	}
+	return rule.Decision{}, false
+}
+
+func alike(a, b candidate) string {
+	d := max(a.date-b.date, b.date-a.date)
+	switch {
+	case a.mms && d <= 1000 && (a.date%1000 == 0) != (b.date%1000 == 0):
+		return "same second, people and content"
+	case a.sent != 0 && a.sent/1000 == b.sent/1000 && d <= 24*3600*1000:
+		return "sent in the same second, same people and content"
+	}
+	return ""
+}
+
+// lost tells what an incoming message has that the one which the target keeps has not.
+func (t *matcher) lost(m *Message, with int) (changes []item.Change) {
+	var r item.Record
+	if with < len(t.existing) {
+		r = t.existing[with]
+	} else {
+		r = t.incoming[with-len(t.existing)]
+	}
+	have, err := Decode(r.Data)
+	if err != nil {
+		return nil
+	}
+	if m.Type == Mail {
+		if a, b := m.MailFlags(), have.MailFlags(); a != b {
+			changes = append(changes, m.change("FLAGS", item.EffectDropped, "the target has this mail with its own", a, b))
+		}
+		return changes
+	}
+	theirs := have.properties()
+	for _, p := range m.properties() {
+		d := index(theirs, p.Name)
+		if d >= 0 && theirs[d].Value == p.Value || p.Value == "" {
+			continue
+		}
+		c := m.change(strings.ToUpper(p.Name), item.EffectDropped, "the target has this message without it", p.Value, "")
+		if d >= 0 {
+			c.Why, c.After = "the target has this message with another value, which stays", shown(theirs[d].Value)
+		}
+		changes = append(changes, c)
+	}
+	return changes
+}
+
+// passing are columns that mean something only inside the database that they came from,
+// or that the identity covers.
+var passing = []string{"_id", "thread_id", "person", "readable_date", "date", "type", "msg_box", "body", "address", displayName, contactName,
+	"m_type", "date_sent", "msg_id", "creator", "text_only", "m_size"}
+
+// properties are what a message says beside what identifies it, under the names of the provider.
+func (m *Message) properties() []Attr {
+	var all []Attr
+	if m.Form == FormSBR {
+		all = m.SBR().Attrs
+	} else {
+		all = attrs(m.Provider().Columns)
+	}
+	out := all[:0]
+	for _, a := range all {
+		if slices.Contains(passing, a.Name) || m.Form == FormSBR && a.Value == null {
+			continue
+		}
+		out = append(out, a)
+	}
+	if m.Name.S != "" {
+		out = append(out, Attr{"name", m.Name.S})
+	}
+	if m.DateSent.N != 0 {
+		out = append(out, Attr{"date_sent", formatInt(m.DateSent.N / 1000)})
+	}
+	return out
+}
+
+func shown(s string) string { return s[:min(len(s), item.MaxShown)] }
+
+func (m *Message) change(property string, e item.Effect, why, before, after string) item.Change {
+	return item.Change{Kind: item.Message, Record: m.Label(), Property: property, Effect: e, Why: why, Before: shown(before), After: shown(after)}
+}
+
+// Shape gives a message the form that Profile.Version names.
+func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, bool) {
+	m, err := Decode(r.Data)
+	if err != nil {
+		if p.Version == "" {
+			return r, []item.Change{{Kind: item.Message, Record: r.Label, From: r.From, Effect: item.EffectFlagged, Why: err.Error()}}, true
+		}
+		return r, []item.Change{{Kind: item.Message, Record: r.Label, From: r.From, Effect: item.EffectDropped, Why: err.Error()}}, false
+	}
+	s := shaper{m: m}
+	ok := s.shape(p.Version)
+	if s.altered {
+		r.Data = m.Bytes()
+	}
+	if ok && p.MaxSize > 0 && int64(len(r.Data)) > p.MaxSize {
+		s.change("", item.EffectDropped, "it is larger than the target takes", strconv.Itoa(len(r.Data)), "")
+		ok = false
+	}
+	for i := range s.changes {
+		s.changes[i].From, s.changes[i].Record = r.From, cmp.Or(r.Label, s.changes[i].Record)
+	}
+	return r, s.changes, ok
+}
+
+// shaper shapes one message.
+type shaper struct {
+	m       *Message
+	changes []item.Change
+	altered bool
+}
+
+func (s *shaper) change(property string, e item.Effect, why, before, after string) {
+	s.changes = append(s.changes, s.m.change(property, e, why, before, after))
+}
+
+func (s *shaper) shape(form string) bool {
+	if s.m.Type == Mail && (form == FormSBR || form == FormProvider) {
+		s.change("", item.EffectDropped, "the target keeps SMS and MMS, no mail", "", "")
+		return false
+	}
+	switch form {
+	case FormSBR:
+		s.sbr()
+	case FormProvider:
+		s.provider()
+	case FormMail:
+		s.mail()
+	case FormMbox:
+		fromPhone := s.m.Type != Mail
+		s.mail()
+		told := len(s.changes)
+		s.flags()
+		if fromPhone {
+			s.changes = s.changes[:told]
+		}
+	}
+	return true
+}
+
+// sbr tells what an archive of SMS Backup & Restore can't say.
+func (s *shaper) sbr() {
+	m := s.m
+	if m.Form != FormSBR {
+		s.nulls()
+	}
+	s.names("", m.X)
+	for i := range m.Parts {
+		s.names("PART/", m.Parts[i].X)
+	}
+	for i := range m.Addrs {
+		s.names("ADDRESS/", m.Addrs[i].X)
+	}
+}
+
+func (s *shaper) nulls() {
+	m := s.m
+	for _, f := range []struct {
+		name string
+		text Text
+	}{{"ADDRESS", m.Address}, {"SUBJECT", m.Subject}, {"NAME", m.Name}} {
+		if f.text.Known && f.text.S == null {
+			s.change(f.name, item.EffectAltered, `in such an archive "null" says that there is nothing`, null, "")
+		}
+	}
+}
+
+func (s *shaper) names(prefix string, x []Column) {
+	for _, c := range x {
+		switch {
+		case c.Value.IsNull():
+		case !IsAttribute(c.Name):
+			s.change(prefix+strings.ToUpper(c.Name), item.EffectDropped, "no attribute can have this name", plain(c.Value), "")
+		case !c.Value.IsString():
+			s.change(prefix+strings.ToUpper(c.Name), item.EffectAltered, "an attribute holds text only", string(c.Value), "")
+		case plain(c.Value) == null:
+			s.change(prefix+strings.ToUpper(c.Name), item.EffectAltered, `in such an archive "null" says that there is nothing`, null, "")
+		}
+	}
+}
+
+// provider prepares a message for the provider of another device.
+func (s *shaper) provider() {
+	m := s.m
+	if sub, ok := Get(m.X, "sub_id"); ok || m.SubID.Known && m.SubID.N != -1 {
+		if m.SubID.Known {
+			sub = formatInt(m.SubID.N)
+		}
+		m.SubID, s.altered = Int{-1, true}, true
+		m.X = slices.DeleteFunc(m.X, func(c Column) bool { return c.Name == "sub_id" })
+		m.Order = nil
+		s.change("SUB_ID", item.EffectAltered, "the other device has other SIM cards, and hides messages of those that it does not know", sub, "-1")
+	}
+	if m.Type == MMS {
+		s.seconds("DATE", &m.Date)
+		s.seconds("DATE_SENT", &m.DateSent)
+	}
+	for _, x := range m.XML {
+		s.change("XML", item.EffectDropped, "the target has no place for an unknown element", x, "")
+		s.altered = true
+	}
+	m.XML = nil
+	s.reserved(m.X)
+	for i := range m.Parts {
+		if p := &m.Parts[i]; p.Base64 == nil {
+			continue
+		} else if v, ok := Get(p.X, "data"); ok && v != string(p.Base64) {
+			p.X = slices.DeleteFunc(p.X, func(c Column) bool { return c.Name == "data" })
+			p.Order, s.altered = nil, true
+			s.change("PART/DATA", item.EffectAltered, "its bytes are the same, their base64 is written in the usual way", v, string(p.Base64[:min(len(p.Base64), item.MaxShown)]))
+		}
+	}
+}
+
+// reserved flags columns whose names mean something else to the target.
+func (s *shaper) reserved(x []Column) {
+	names := []string{"__parts", "__sender_address", "__recipient_addresses"}
+	if s.m.Type == SMS {
+		names = append(names, "m_type") // by which the target tells an MMS
+	}
+	for _, n := range names {
+		if v, ok := Get(x, n); ok {
+			s.m.X = slices.DeleteFunc(s.m.X, func(c Column) bool { return c.Name == n })
+			s.altered = true
+			s.change(strings.ToUpper(n), item.EffectDropped, "its name means something else to the target", v, "")
+		}
+	}
+}
+
+func (s *shaper) seconds(name string, at *Int) {
+	if n := at.N % 1000; n != 0 {
+		before := formatInt(at.N)
+		at.N -= n
+		s.altered = true
+		s.change(name, item.EffectAltered, "the target keeps seconds only", before, formatInt(at.N))
+	}
+}

@@ -1,0 +1,460 @@
+// Package smsxml writes the XML archives of SMS Backup & Restore as a target. The file
+// is read and written in one pass each, one message at a time: what is not changed stays
+// byte for byte, and only the count in the start tag is put right. Write rewrites the
+// file once each time it is called; give it all changes at once.
+package smsxml
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	format "github.com/decant-dev/decant/node/format/smsxml"
+	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/kind/call"
+	"github.com/decant-dev/decant/node/kind/message"
+	"github.com/decant-dev/decant/node/kind/rule"
+	"github.com/decant-dev/decant/node/target"
+	"github.com/decant-dev/decant/node/target/wholefile"
+)
+
+// Archive is one file, of messages or of calls.
+type Archive struct {
+	*wholefile.File
+	kind item.Kind
+}
+
+var (
+	_ target.Books = (*Archive)(nil)
+	_ target.Whole = (*Archive)(nil)
+)
+
+// Open opens an archive. One that is not there yet will hold calls if its name begins with
+// "calls", as the app names them, else messages.
+func Open(path string) (*Archive, error) {
+	f, err := wholefile.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	a := &Archive{File: f, kind: item.Message}
+	if strings.HasPrefix(strings.ToLower(filepath.Base(path)), "calls") {
+		a.kind = item.Call
+	}
+	in, err := f.Open()
+	if err != nil || in == nil {
+		return a, err
+	}
+	defer in.Close()
+	if info, err := in.Stat(); err == nil && info.Size() == 0 {
+		return a, nil
+	}
+	r := format.NewReader(in)
+	if _, err := r.Next(); r.Root().Name == "" {
+		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
+	}
+	a.kind = item.Message
+	if r.Root().Name == "calls" {
+		a.kind = item.Call
+	}
+	return a, nil
+}
+
+// Kinds returns the one kind that the archive holds.
+func (a *Archive) Kinds() []item.Kind { return []item.Kind{a.kind} }
+
+// Profile says that the target takes what its format can say.
+func (a *Archive) Profile(context.Context, item.Kind) (rule.Profile, error) {
+	return rule.Profile{Version: message.FormSBR}, nil
+}
+
+// Close does nothing: the file is open only while it is read or written.
+func (a *Archive) Close() error { return nil }
+
+// names gives records their IDs: a hash of what identifies them, and a number if there are several such.
+type names map[[12]byte]int
+
+func (n names) id(k item.Kind, data []byte) string {
+	identity := data
+	if k == item.Call {
+		if c, err := call.Decode(data); err == nil {
+			identity = c.Identity()
+		}
+	} else if m, err := message.Decode(data); err == nil {
+		identity = m.Identity()
+	}
+	sum := sha256.Sum256(identity)
+	key := [12]byte(sum[:])
+	n[key]++
+	if n[key] == 1 {
+		return hex.EncodeToString(key[:])
+	}
+	return hex.EncodeToString(key[:]) + "-" + strconv.Itoa(n[key])
+}
+
+type version [16]byte
+
+func versionOf(data []byte) version {
+	sum := sha256.Sum256(data)
+	return version(sum[:16])
+}
+
+func (v version) String() string { return hex.EncodeToString(v[:]) }
+
+// each reads the archive; the records' bytes are from rec.Offset to rec.End.
+func (a *Archive) each(ctx context.Context, in io.Reader, ids names, f func(e target.Existing, rec *format.Record) error) (*format.Reader, error) {
+	r := format.NewReader(in)
+	for {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		rec, err := r.Next()
+		if err == io.EOF {
+			return r, nil
+		}
+		if b := (*format.BrokenError)(nil); errors.As(err, &b) {
+			continue // its bytes stay where they are
+		}
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", filepath.Base(a.Path()), err)
+		}
+		if rec.Kind() != a.kind {
+			continue
+		}
+		data, label, _ := rec.Canonical()
+		e := target.Existing{ID: ids.id(a.kind, data), Version: versionOf(data).String()}
+		e.Record = item.Record{Kind: a.kind, Label: label, From: filepath.Base(a.Path()) + ":" + strconv.Itoa(rec.Number), Data: data}
+		if err := f(e, rec); err != nil {
+			return r, err
+		}
+	}
+}
+
+// Read gives all messages or calls in their order.
+func (a *Archive) Read(ctx context.Context, k item.Kind, each func(target.Existing) error) error {
+	in, err := a.open()
+	if err != nil || in == nil || k != a.kind {
+		return err
+	}
+	defer in.Close()
+	_, err = a.each(ctx, in, names{}, func(e target.Existing, _ *format.Record) error { return each(e) })
+	return err
+}
+
+// open opens the file; nil if it does not exist or is empty.
+func (a *Archive) open() (*os.File, error) {
+	in, err := a.Open()
+	if err != nil || in == nil {
+		return nil, err
+	}
+	if info, err := in.Stat(); err == nil && info.Size() == 0 {
+		in.Close()
+		return nil, nil
+	}
+	return in, nil
+}
+
+// Open opens the file; nil if it does not exist.
+func (a *Archive) Open() (*os.File, error) { return a.File.Open() }
+
+// edit is a run of the file's bytes that is replaced.
+type edit struct {
+	start, end int64
+	with       []byte
+	added      bool // with is followed by the new records
+}
+
+// plan is what Write finds out before it writes.
+type plan struct {
+	changes []target.Write
+	errs    []error
+	there   map[int]target.Existing // creations that are in the archive already
+	edits   []edit
+	count   int
+	ids     names
+	written bool // there is something to write
+}
+
+// Write carries out all changes in one rewriting of the file.
+func (a *Archive) Write(ctx context.Context, k item.Kind, changes []target.Write, done func(int, target.Existing, error) error) error {
+	if k != a.kind {
+		return fmt.Errorf("an archive of one kind holds no %s", k)
+	}
+	p := &plan{changes: changes, errs: make([]error, len(changes)), there: map[int]target.Existing{}, ids: names{}}
+	in, err := a.open()
+	if err != nil {
+		return err
+	}
+	var seen fs.FileInfo
+	if in != nil {
+		defer in.Close()
+		if seen, err = in.Stat(); err != nil {
+			return err
+		}
+	} else if seen, err = os.Stat(a.Path()); err != nil {
+		seen = nil
+	}
+	if err := a.plan(ctx, p, in); err != nil {
+		return err
+	}
+	if p.written {
+		if err := a.ReplaceSeen(seen, func(w io.Writer) error { return a.rewrite(ctx, p, in, w) }); err != nil {
+			return err
+		}
+	}
+	return a.report(p, done)
+}
+
+// plan finds where the changes are to be made, and which can't.
+func (a *Archive) plan(ctx context.Context, p *plan, in *os.File) error {
+	byID := map[string]int{}
+	fresh := map[version]int{}
+	for i, c := range p.changes {
+		if len(c.Record.Data) > 0 {
+			data, err := a.canonical(c.Record.Data)
+			if err != nil {
+				p.errs[i] = err
+				continue
+			}
+			if c.ID == "" {
+				fresh[versionOf(data)] = i
+			}
+		}
+		if c.ID != "" {
+			byID[c.ID] = i
+			p.errs[i] = target.ErrEdited // unless it is found
+		}
+	}
+	var r *format.Reader
+	if in != nil {
+		var err error
+		r, err = a.each(ctx, in, p.ids, func(e target.Existing, rec *format.Record) error {
+			p.count++
+			if i, ok := byID[e.ID]; ok && p.changes[i].Version == e.Version {
+				return p.replace(a, i, in, rec)
+			}
+			if i, ok := fresh[version(decodeHex(e.Version))]; ok {
+				p.there[i] = e
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if !r.Whole() || r.Root().Close == 0 {
+			return fmt.Errorf("%s ends before its end tag: nothing is written to it", filepath.Base(a.Path()))
+		}
+	}
+	p.finish(r)
+	return nil
+}
+
+func decodeHex(s string) []byte { b, _ := hex.DecodeString(s); return b }
+
+// replace notes that a record is replaced or deleted.
+func (p *plan) replace(a *Archive, i int, in io.ReaderAt, rec *format.Record) error {
+	p.errs[i] = nil
+	e := edit{start: rec.Offset, end: rec.End}
+	if len(p.changes[i].Record.Data) == 0 {
+		p.count--
+		e.start, e.end = wholeLine(in, e.start, e.end)
+	} else {
+		text, err := a.element(p.changes[i].Record.Data)
+		if err != nil {
+			p.errs[i] = err
+			return nil
+		}
+		e.with = bytes.TrimSpace(text)
+	}
+	p.edits = append(p.edits, e)
+	return nil
+}
+
+// wholeLine widens a run of bytes that fills a line to that line.
+func wholeLine(in io.ReaderAt, start, end int64) (int64, int64) {
+	before := make([]byte, min(start, 64))
+	in.ReadAt(before, start-int64(len(before)))
+	trimmed := bytes.TrimRight(before, " \t")
+	if len(trimmed) == 0 || trimmed[len(trimmed)-1] != '\n' {
+		return start, end
+	}
+	after := make([]byte, 2)
+	n, _ := in.ReadAt(after, end)
+	switch {
+	case bytes.HasPrefix(after[:n], []byte("\r\n")):
+		end += 2
+	case bytes.HasPrefix(after[:n], []byte("\n")):
+		end++
+	default:
+		return start, end
+	}
+	return start - int64(len(before)-len(trimmed)), end
+}
+
+// finish adds the edits of the start tag and the end.
+func (p *plan) finish(r *format.Reader) {
+	added := 0
+	for i, c := range p.changes {
+		if _, there := p.there[i]; c.ID == "" && p.errs[i] == nil && !there {
+			added++
+		}
+	}
+	p.written = added+len(p.edits) > 0
+	p.count += added
+	if r == nil || !p.written {
+		return
+	}
+	root := r.Root()
+	if root.CountEnd > root.CountStart {
+		p.edits = append(p.edits, edit{start: root.CountStart, end: root.CountEnd, with: []byte(strconv.Itoa(p.count))})
+	}
+	if added > 0 {
+		at := edit{start: root.Close, end: root.Close, added: true}
+		if root.Slash > 0 {
+			at = edit{start: root.Slash, end: root.Close, with: []byte(">\n"), added: true}
+		}
+		p.edits = append(p.edits, at)
+	}
+	slices.SortFunc(p.edits, func(a, b edit) int { return cmp.Compare(a.start, b.start) })
+}
+
+// rewrite writes the archive anew.
+func (a *Archive) rewrite(ctx context.Context, p *plan, in *os.File, to io.Writer) error {
+	w := bufio.NewWriterSize(to, 256<<10)
+	name := "smses"
+	if a.kind == item.Call {
+		name = "calls"
+	}
+	if in == nil {
+		w.Write(format.Head(name, p.count))
+		if err := a.add(ctx, p, w); err != nil {
+			return err
+		}
+		w.Write(format.Tail(name))
+		return w.Flush()
+	}
+	var at int64
+	for _, e := range p.edits {
+		if _, err := io.Copy(w, io.NewSectionReader(in, at, e.start-at)); err != nil {
+			return err
+		}
+		w.Write(e.with)
+		if e.added {
+			if err := a.addHere(ctx, p, in, w, e, name); err != nil {
+				return err
+			}
+		}
+		at = e.end
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	if _, err := io.Copy(w, io.NewSectionReader(in, at, 1<<62-at)); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// addHere writes the new records where the archive's end tag is, or is to be.
+func (a *Archive) addHere(ctx context.Context, p *plan, in io.ReaderAt, w *bufio.Writer, e edit, name string) error {
+	last := make([]byte, 1)
+	if n, _ := in.ReadAt(last, e.start-1); n == 1 && last[0] != '\n' && e.with == nil {
+		w.WriteByte('\n')
+	}
+	if err := a.add(ctx, p, w); err != nil {
+		return err
+	}
+	if e.end > e.start {
+		w.Write(format.Tail(name))
+	}
+	return nil
+}
+
+// add writes the new records.
+func (a *Archive) add(ctx context.Context, p *plan, w *bufio.Writer) error {
+	for i, c := range p.changes {
+		if _, there := p.there[i]; c.ID != "" || p.errs[i] != nil || there {
+			continue
+		}
+		text, err := a.element(c.Record.Data)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(text); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// element is a record as it stands in the archive.
+func (a *Archive) element(data []byte) ([]byte, error) {
+	if a.kind == item.Call {
+		c, err := call.Decode(data)
+		if err != nil {
+			return nil, &target.RefusedError{Why: err.Error()}
+		}
+		return format.AppendCall(nil, c.SBR()), nil
+	}
+	m, err := message.Decode(data)
+	if err == nil && m.Type == message.Mail {
+		err = errors.New("is a mail")
+	}
+	if err != nil {
+		return nil, &target.RefusedError{Why: err.Error()}
+	}
+	return format.AppendElement(nil, m.SBR()), nil
+}
+
+// canonical is the canonical form of a record once it stands in the archive.
+func (a *Archive) canonical(data []byte) ([]byte, error) {
+	text, err := a.element(data)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := format.Parse(text)
+	if err != nil {
+		return nil, &target.RefusedError{Why: err.Error()}
+	}
+	out, _, _ := rec.Canonical()
+	return out, nil
+}
+
+// report tells what became of each change.
+func (a *Archive) report(p *plan, done func(int, target.Existing, error) error) error {
+	for i, c := range p.changes {
+		e, there := p.there[i]
+		if !there && p.errs[i] == nil && len(c.Record.Data) > 0 {
+			data, err := a.canonical(c.Record.Data)
+			if err != nil {
+				return err
+			}
+			e = target.Existing{Record: c.Record, ID: c.ID, Version: versionOf(data).String()}
+			if id := p.ids.id(a.kind, data); c.ID == "" || !strings.HasPrefix(c.ID, id[:24]) {
+				e.ID = id
+			}
+			e.Record.Data = data
+		}
+		if p.errs[i] != nil {
+			e = target.Existing{}
+		}
+		if err := done(i, e, p.errs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
