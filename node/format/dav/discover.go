@@ -278,7 +278,7 @@ func below(parent, child *url.URL) bool {
 	dir := strings.TrimSuffix(parent.Path, "/") + "/"
 	name, ok := strings.CutPrefix(child.Path, dir)
 	name = strings.TrimSuffix(name, "/")
-	if !ok || origin(parent) != origin(child) || name == "" || name == "." || name == ".." {
+	if !ok || origin(parent) != origin(child) || name == "" || name == "." || name == ".." || strings.ContainsAny(name, `/\`) {
 		return false
 	}
 	raw := lastElement(child.EscapedPath())
