@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/decant-dev/decant/proto/id"
-	"github.com/decant-dev/decant/proto/wire"
 )
 
 // Kept says where a pack is durable.
@@ -32,6 +31,9 @@ type Route struct {
 	Put   func(ctx context.Context, name id.Blob, note, blob []byte) error
 	Kept  Kept
 	Slots int // packs in flight at once
+	// Near says that both devices are in one network, so that whatever else leaves or reaches either of them takes from this
+	// route: others are not tried beside it in the first probeAfter. nil: no.
+	Near func() bool
 	// Final says that an error can't go away by itself, so that the route is given up. nil: statuses that are not retryable.
 	Final func(error) bool
 }
@@ -40,19 +42,24 @@ type Route struct {
 // take them as fast as they come.
 //
 // Routes stand in the order of preference: what went to the other device itself need not be
-// fetched again. A pack takes the first route that is up and has a free slot; it turns to
+// fetched again. A pack takes the first route that has a free slot. It turns to
 // a later one after waiting for spillAfter, which it only does where the network is the
-// bottleneck. A pack that hangs on its route while another idles is put there too, and the first
-// to finish counts: so the tail of a transfer, or a route that stalls, costs no more than that.
-// Otherwise a pack is in flight on one route. A route that fails rests with jittered
-// backoff, and its pack goes to another at once.
+// bottleneck, and unless that one was found to add nothing because it shares the bottleneck (trial). No route takes a pack that all
+// others together would be through with sooner, by what was measured of them: near the end of a transfer
+// nothing waits for a slow one.
+//
+// A pack is in flight on one route, but for two cases. One that hangs is put on a second route too if that idles,
+// and so is, when no others are left to be put, one that the second route would be through with much sooner. The first to finish
+// counts. A route that fails rests with jittered backoff, and its pack goes to another at once.
 //
 // Safe for concurrent use; routes may come and go while packs are in flight.
 type Routes struct {
-	mu    sync.Mutex // guards the rest, every lane and every turn
-	lanes []*lane
-	queue []*turn       // Puts without a slot, the oldest first
-	wake  chan struct{} // closed and replaced when a slot may have become free
+	mu     sync.Mutex // guards the rest, every lane, every turn and every attempt
+	lanes  []*lane
+	queue  []*turn       // Puts without a slot, the oldest first
+	wake   chan struct{} // closed and replaced when a slot may have become free
+	ticked time.Time     // up to when the lanes' times are counted
+	left   int           // packs still to be put, those in flight too, as far as was said
 }
 
 // turn is a Put that waits for a slot. Only the first in the queue may take one, so that
@@ -61,28 +68,18 @@ type turn struct {
 	first time.Time // since when it is the first, zero before
 }
 
-// lane is a route with what is known about it.
-type lane struct {
-	Route
-	busy     int
-	failures int // in a row
-	rest     time.Time
-	suspect  bool          // it hung: one pack at a time until one gets through
-	pace     time.Duration // a pack takes so long, smoothed
-	refused  error         // why it was given up
-	last     time.Time     // a pack got through
-}
-
 const (
 	// spillAfter is longer than packs wait for one another on a loopback or a gigabit link that is not full.
 	spillAfter = 50 * time.Millisecond
-	// hedgeAfter is the shortest time after which a pack may be put on a second route.
+	// hedgeAfter is the shortest time after which a pack may hang.
 	hedgeAfter = 500 * time.Millisecond
 	// hedgeNew is the same on a route that no pack has come through yet: it may just be slow.
-	hedgeNew = 5 * time.Second
-	restBase = 250 * time.Millisecond
-	restCap  = 15 * time.Second
-	// recent is how long a route counts as in use after its last pack.
+	hedgeNew = 10 * time.Second
+	// hedgeGain is the least time that must be won by putting the last packs a second time.
+	hedgeGain = 100 * time.Millisecond
+	restBase  = 250 * time.Millisecond
+	restCap   = 15 * time.Second
+	// recent is how long a route counts as in use after its last pack, if its packs don't take longer.
 	recent = 3 * time.Second
 )
 
@@ -119,7 +116,9 @@ func (r *Routes) Kick() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, l := range r.lanes {
-		l.rest, l.failures = time.Time{}, 0
+		l.rest, l.failures, l.trial = time.Time{}, 0, trial{}
+		l.alone.reset()
+		l.beside.reset()
 	}
 	r.broadcast()
 }
@@ -130,7 +129,7 @@ func (r *Routes) InUse() string {
 	defer r.mu.Unlock()
 	var names []string
 	for _, l := range r.lanes {
-		if time.Since(l.last) < recent {
+		if time.Since(l.last) < max(recent, l.need()*time.Duration(l.busy()+1)) && !l.last.IsZero() {
 			names = append(names, l.Name())
 		}
 	}
@@ -142,6 +141,14 @@ func (r *Routes) Stores() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.Kept == KeptStored && l.refused == nil })
+}
+
+// Expect says how many packs are still to be put, those in flight too. Without it nothing is expected but
+// what waits already.
+func (r *Routes) Expect(packs int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left = packs
 }
 
 // broadcast wakes every waiting Put. r.mu is held.
@@ -170,11 +177,11 @@ func (r *Routes) PutStored(ctx context.Context, name id.Blob, blob []byte) error
 
 func (r *Routes) put(ctx context.Context, may only, name id.Blob, note, blob []byte) (Kept, error) {
 	for {
-		l, err := r.take(ctx, may)
+		a, err := r.take(ctx, may)
 		if err != nil {
 			return 0, err
 		}
-		kept, ok := r.race(ctx, l, may, func(ctx context.Context, l *lane) error { return l.Put(ctx, name, note, blob) })
+		kept, ok := r.race(ctx, a, may, func(ctx context.Context, l *lane) error { return l.Put(ctx, name, note, blob) })
 		if ok {
 			return kept, nil
 		}
@@ -185,7 +192,7 @@ func (r *Routes) put(ctx context.Context, may only, name id.Blob, note, blob []b
 }
 
 // take waits for a slot.
-func (r *Routes) take(ctx context.Context, may only) (*lane, error) {
+func (r *Routes) take(ctx context.Context, may only) (*attempt, error) {
 	t := new(turn)
 	r.mu.Lock()
 	r.queue = append(r.queue, t)
@@ -202,8 +209,12 @@ func (r *Routes) take(ctx context.Context, may only) (*lane, error) {
 			}
 			var l *lane
 			var err error
-			if l, again, err = r.pick(may, time.Since(t.first)); l != nil || err != nil {
-				return l, err
+			now := r.tick()
+			if l, again, err = r.pick(now, may, now.Sub(t.first)); err != nil {
+				return nil, err
+			}
+			if l != nil {
+				return l.enter(now), nil
 			}
 		}
 		wake := r.wake
@@ -233,16 +244,37 @@ func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) error {
 	return nil
 }
 
-// pick takes a slot for the Put that has been the first in the queue for so long. Without one it says when to look
-// again, 0 for when it is woken. r.mu is held.
-func (r *Routes) pick(may only, waited time.Duration) (_ *lane, again time.Duration, err error) {
+// tick counts the time since the last one.
+func (r *Routes) tick() time.Time {
 	now := time.Now()
-	first, alive := true, false
+	passed, busy := now.Sub(r.ticked), 0
+	r.ticked = now
+	for _, l := range r.lanes {
+		busy += min(l.busy(), 1)
+	}
+	for _, l := range r.lanes {
+		if l.busy() == 0 {
+			continue
+		}
+		l.worked += passed / time.Duration(l.busy())
+		if busy > 1 {
+			l.company += passed
+		}
+	}
+	return now
+}
+
+// pick finds the lane for the Put that has been the first in the queue for so long. Without one it says when to look
+// again, 0 for when it is woken. r.mu is held.
+func (r *Routes) pick(now time.Time, may only, waited time.Duration) (_ *lane, again time.Duration, err error) {
 	soon := func(d time.Duration) {
-		if again == 0 || d < again {
+		if d > 0 && (again == 0 || d < again) {
 			again = d
 		}
 	}
+	alive := false
+	var first *lane // the preferred one of those that are up
+	usable := make([]*lane, 0, len(r.lanes))
 	for _, l := range r.lanes {
 		if !may(l) {
 			continue
@@ -256,49 +288,112 @@ func (r *Routes) pick(may only, waited time.Duration) (_ *lane, again time.Durat
 			soon(d)
 			continue
 		}
-		switch {
-		case !first && waited < spillAfter:
-			soon(spillAfter - waited)
-		case l.free():
-			l.busy++
-			return l, 0, nil
+		if first != nil {
+			if r.shut(now, first, l) {
+				soon(l.trial.shut.Sub(now))
+				soon(first.stalls().Sub(now))
+				continue
+			}
+		} else if l.up(now) {
+			first = l
 		}
-		first = false
+		usable = append(usable, l)
 	}
 	if !alive && err != nil {
 		return nil, 0, errors.Join(ErrNoRoute, err)
 	}
+	for _, l := range usable {
+		switch {
+		case first != nil && l != first && waited < spillAfter:
+			soon(spillAfter - waited)
+		case l.free(len(usable) > 1) && r.pays(now, l, usable):
+			return l, 0, nil
+		}
+	}
+	if first != nil && first.busy() > 0 {
+		soon(first.stalls().Sub(now))
+	}
 	return nil, again, nil
 }
 
-func (l *lane) free() bool {
-	if l.suspect {
-		return l.busy == 0
-	}
-	return l.busy < l.Slots
-}
-
-// spare takes a slot on another route for a pack that hangs, if one idles while no pack waits.
-func (r *Routes) spare(hangs *lane, may only) *lane {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.queue) > 0 {
-		return nil
-	}
-	for _, l := range r.lanes {
-		if l != hangs && may(l) && l.refused == nil && !l.suspect && !l.rest.After(time.Now()) && l.free() {
-			l.busy++
-			return l
+// shut reports whether a later lane is not to be used beside the first.
+func (r *Routes) shut(now time.Time, first, l *lane) bool {
+	t := &l.trial
+	if t.opened.IsZero() {
+		t.opened = now
+		if first.Near != nil && first.Near() {
+			t.close(now, 0)
 		}
 	}
-	return nil
+	return t.shutAt(now)
 }
 
-// attempt is a pack on one route.
-type attempt struct {
-	lane   *lane
-	began  time.Time
-	cancel context.CancelFunc
+// pays reports whether a lane would be through with one more pack before the others together would be with it and everything
+// else that is left.
+func (r *Routes) pays(now time.Time, l *lane, usable []*lane) bool {
+	var rate, packs float64
+	var least, soonest time.Duration
+	busy := 0
+	for _, x := range usable {
+		busy += x.busy()
+		need := x.need()
+		if need == 0 {
+			packs += float64(x.busy())
+			continue
+		}
+		if least == 0 || need < least {
+			least = need
+		}
+		if x == l || !x.up(now) {
+			continue
+		}
+		rate += rateOf(need)
+		packs += x.load() / need.Seconds()
+		if d := x.finish(0); soonest == 0 || d < soonest {
+			soonest = d
+		}
+	}
+	if rate == 0 {
+		return true
+	}
+	packs += float64(max(r.left-busy, len(r.queue)))
+	return l.finish(2*least) <= max(soonest, time.Duration(packs/rate*float64(time.Second)))
+}
+
+// spare puts a pack on another route as well, if it hangs, or if it is one of the last and would be through there much sooner.
+func (r *Routes) spare(a *attempt, may only) *attempt {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.tick()
+	hangs := a.hangs(now)
+	if !hangs && max(r.left, r.inFlight()+len(r.queue)) > r.inFlight() {
+		return nil // there is more to come for those that idle
+	}
+	var best *lane
+	for _, l := range r.lanes {
+		if l == a.lane || !may(l) || !l.up(now) {
+			continue
+		}
+		ok := l.needs.n > 0 && l.free(true) && !l.trial.shutAt(now) && a.remaining(now) > 2*l.finish(0)+hedgeGain
+		if hangs {
+			ok = l.busy() <= l.Slots // one more than there are: it has waited for long
+		}
+		if ok && (best == nil || l.finish(0) < best.finish(0)) {
+			best = l
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	a.lane.suspect = a.lane.suspect || hangs
+	return best.enter(now)
+}
+
+func (r *Routes) inFlight() (n int) {
+	for _, l := range r.lanes {
+		n += l.busy()
+	}
+	return n
 }
 
 type finished struct {
@@ -306,20 +401,20 @@ type finished struct {
 	err error
 }
 
-// race puts a pack on the route that take gave, and on a second one if it hangs. It
+// race puts a pack on the route that take gave, and on a second one if spare finds one. It
 // returns when nothing uses the pack's bytes any more.
-func (r *Routes) race(ctx context.Context, l *lane, may only, put func(context.Context, *lane) error) (kept Kept, ok bool) {
+func (r *Routes) race(ctx context.Context, a *attempt, may only, put func(context.Context, *lane) error) (kept Kept, ok bool) {
 	done := make(chan finished, 2)
-	running := []*attempt{}
-	start := func(l *lane) {
+	var running []*attempt
+	start := func(a *attempt) {
 		actx, cancel := context.WithCancel(ctx)
-		a := &attempt{lane: l, began: time.Now(), cancel: cancel}
+		a.cancel = cancel
 		running = append(running, a)
-		go func() { done <- finished{a, put(actx, l)} }()
+		go func() { done <- finished{a, put(actx, a.lane)} }()
 	}
-	start(l)
-	hedge := time.NewTimer(r.patience(l))
-	defer hedge.Stop()
+	start(a)
+	look := time.NewTicker(lookAfter)
+	defer look.Stop()
 	for len(running) > 0 {
 		select {
 		case f := <-done:
@@ -333,59 +428,60 @@ func (r *Routes) race(ctx context.Context, l *lane, may only, put func(context.C
 			for _, a := range running {
 				a.cancel()
 			}
-		case <-hedge.C:
+		case <-look.C:
 			if len(running) == 1 && !ok {
-				if other := r.spare(running[0].lane, may); other != nil {
+				if other := r.spare(running[0], may); other != nil {
 					start(other)
-					continue
 				}
 			}
-			hedge.Reset(hedgeAfter)
 		}
 	}
 	return kept, ok
 }
 
-// patience is how long a pack may take on a route before it counts as hanging.
-func (r *Routes) patience(l *lane) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if l.pace == 0 {
-		return hedgeNew
-	}
-	return max(hedgeAfter, 3*l.pace)
-}
+// lookAfter is how often a pack in flight is looked at.
+const lookAfter = 100 * time.Millisecond
 
 // leave gives an attempt's slot back and learns from it. late says that the pack had got
 // through elsewhere.
 func (r *Routes) leave(ctx context.Context, f finished, late bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l, took := f.lane, time.Since(f.began)
-	l.busy--
+	now, l := r.tick(), f.lane
+	l.leave(f.attempt)
 	switch {
 	case f.err == nil:
-		l.failures, l.suspect, l.last = 0, false, time.Now()
-		if l.pace == 0 {
-			l.pace = took
+		l.learn(now, f.attempt)
+		if !late {
+			r.left = max(r.left-1, 0)
 		}
-		l.pace += (took - l.pace) / 8
+		r.judge(now)
 	case late:
-		l.suspect, l.pace = true, max(l.pace, took)
+		switch had, need := l.worked-f.worked, l.needs.median(); {
+		case need == 0:
+			l.needs.add(had) // it takes at least so long
+		case had > need:
+			l.needs.add(min(had, 2*need)) // the same, but it may have been stuck
+		}
 	case ctx.Err() != nil:
 	case l.final(f.err):
 		l.refused = f.err
 	default:
 		l.failures++
-		l.rest = time.Now().Add(rand.N(min(restCap, restBase<<min(l.failures, 16))))
+		l.rest = now.Add(rand.N(min(restCap, restBase<<min(l.failures, 16))))
 	}
 	r.broadcast()
 }
 
-func (l *lane) final(err error) bool {
-	if l.Final != nil {
-		return l.Final(err)
+// judge looks at each lane behind the first.
+func (r *Routes) judge(now time.Time) {
+	var first *lane
+	for _, l := range r.lanes {
+		switch {
+		case first != nil:
+			l.judge(now, first, r.left)
+		case l.up(now):
+			first = l
+		}
 	}
-	var e *wire.Error
-	return errors.As(err, &e) && !e.Status.Retryable()
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -151,6 +152,8 @@ type upload struct {
 
 	notes sync.Mutex // one Durable and Progress call at a time; guards table
 	table pack.Table
+
+	had, hadWire int64 // bytes that were durable, and bytes put, when this began
 }
 
 // Content reads and puts everything that the epoch's scan pages want and that is not
@@ -162,6 +165,7 @@ func (u *Uploader) Content(ctx context.Context, epoch uint64) error {
 		return err
 	}
 	up := &upload{Uploader: u, cfg: u.cfg, epoch: epoch, c: c, feed: newFeeder(c, cutFor(u.cfg.Class)), puts: make(chan sealed)}
+	up.had, up.hadWire = c.bytesDone, u.wire.Load()
 	up.progress()
 	g, ctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(ctx, up.feed.wake)
@@ -281,13 +285,29 @@ func (u *upload) progress() {
 
 // report is called with notes held.
 func (u *upload) report() {
-	if u.cfg.Progress == nil {
-		return
-	}
 	u.c.mu.Lock()
 	items, bytes := u.c.itemsDone, u.c.bytesDone
 	u.c.mu.Unlock()
+	if u.cfg.Routes != nil {
+		u.cfg.Routes.Expect(u.expected(bytes))
+	}
+	if u.cfg.Progress == nil {
+		return
+	}
 	u.cfg.Progress(items, bytes, u.wire.Load(), u.read.Load())
+}
+
+// expected is how many packs what is left will fill, if it is like what was put. done are the bytes that are durable.
+func (u *upload) expected(done int64) int {
+	left := -done
+	for i := range u.c.pages {
+		left += u.c.pages[i].bytes
+	}
+	part := 1.0
+	if done > u.had {
+		part = float64(u.wire.Load()-u.hadWire) / float64(done-u.had)
+	}
+	return int(math.Ceil(float64(max(left, 0)) * part / float64(u.cfg.Class.BlobSize())))
 }
 
 func (u *upload) lose(p *openPage, i int, why item.Reason) error {

@@ -1,0 +1,226 @@
+package transfer
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/decant-dev/decant/proto/wire"
+)
+
+// lane is a route with what is known about it. What it measures is how much of the route's time a
+// pack takes when all packs in flight share the route alike: that is the inverse of its rate, with the round trips and
+// the writing at the other end in it, however many are in flight.
+type lane struct {
+	Route
+	running  []*attempt // packs in flight
+	failures int        // in a row
+	rest     time.Time
+	suspect  bool      // it hung: one pack at a time until one gets through
+	refused  error     // why it was given up
+	last     time.Time // a pack got through
+	since    time.Time // it has been busy without a pause since then
+
+	worked  time.Duration // of the route's time, what each pack in flight has had: 1/busy of all time
+	company time.Duration // time in which another lane was busy as well
+	needs   gauge         // of the route's time, for one pack
+	alone   gauge         // the same, of packs beside which no other lane had any
+	beside  gauge         // the same, of packs beside which another lane always had some
+	trial   trial
+}
+
+// attempt is a pack on one route.
+type attempt struct {
+	lane    *lane
+	began   time.Time
+	worked  time.Duration // the lane's, at that time
+	company time.Duration
+	cancel  func()
+}
+
+// gauge remembers the last few samples.
+type gauge struct {
+	last [5]time.Duration
+	n    int
+}
+
+func (g *gauge) add(d time.Duration) {
+	g.last[g.n%len(g.last)] = d
+	g.n++
+}
+
+func (g *gauge) reset() { g.n = 0 }
+
+// median is 0 if there is no sample. It is the lower one of two: of a first pack that waited for a person and the
+// next that did not, the next one tells.
+func (g *gauge) median() time.Duration {
+	n := min(g.n, len(g.last))
+	if n == 0 {
+		return 0
+	}
+	s := g.last
+	slices.Sort(s[:n])
+	return max(s[(n-1)/2], 1)
+}
+
+// rate is in packs a second, 0 if it is not known: of the mean, without the extremes where there are enough.
+func (g *gauge) rate() float64 {
+	n := min(g.n, len(g.last))
+	if n == 0 {
+		return 0
+	}
+	s := g.last
+	slices.Sort(s[:n])
+	middle := s[:n]
+	if n > 3 {
+		middle = s[1 : n-1]
+	}
+	var sum time.Duration
+	for _, d := range middle {
+		sum += d
+	}
+	return rateOf(sum / time.Duration(len(middle)))
+}
+
+func rateOf(d time.Duration) float64 {
+	if d == 0 {
+		return 0
+	}
+	return 1 / d.Seconds()
+}
+
+const (
+	// stallAfter is how long a lane with packs in flight may let none through.
+	stallAfter = 3 * time.Second
+	// unlike is how much longer than expected anything may take before it counts as hanging.
+	unlike = 3
+	// inFlight is the time for which packs in flight keep a lane busy, one more of them not counted.
+	inFlight = time.Second
+	// fair is the part of its time for which a pack must have been alone, or in company, to tell how that is.
+	fair = 10
+)
+
+// need is how much of the route's time one pack takes, 0 if nobody knows. Where the packs in flight share the route unequally, the lucky ones
+// are through first; that the others have had their time and are not through yet counts as well.
+func (l *lane) need() time.Duration {
+	n := min(l.needs.n, len(l.needs.last))
+	if n == 0 {
+		return 0
+	}
+	var had time.Duration
+	for _, d := range l.needs.last[:n] {
+		had += d
+	}
+	for _, a := range l.running {
+		had += l.worked - a.worked
+	}
+	return max(l.needs.median(), had/time.Duration(n+len(l.running)))
+}
+
+// load is how many seconds of the route the packs in flight still need, as far as that is known.
+func (l *lane) load() (d float64) {
+	need := l.need()
+	for _, a := range l.running {
+		d += max(need-(l.worked-a.worked), need/8).Seconds()
+	}
+	return d
+}
+
+// finish is how long one more pack would take, guess being what a pack needs where that is not known yet.
+func (l *lane) finish(guess time.Duration) time.Duration {
+	if need := l.need(); need > 0 {
+		return need + time.Duration(l.load()*float64(time.Second))
+	}
+	return guess * time.Duration(l.busy()+1)
+}
+
+// remaining is how long a pack on its way will take from now on. The longer one takes than it should, the longer
+// it will take yet; one of which nothing is known takes as long again.
+func (a *attempt) remaining(now time.Time) time.Duration {
+	l := a.lane
+	need, had := l.need(), l.worked-a.worked
+	switch {
+	case need == 0:
+		return now.Sub(a.began)
+	case had < need:
+		return (need - had) * time.Duration(l.busy())
+	}
+	return (need/8 + 2*(had-need)) * time.Duration(l.busy())
+}
+
+// hangs reports whether a pack takes so long that it may never get through.
+func (a *attempt) hangs(now time.Time) bool {
+	need, so := a.lane.needs.median(), now.Sub(a.began)
+	if need == 0 {
+		return so >= hedgeNew
+	}
+	return so >= hedgeAfter && a.lane.worked-a.worked >= unlike*need
+}
+
+// stalls is when the lane, if nothing gets through, will have let nothing through for too long. It is busy.
+func (l *lane) stalls() time.Time {
+	from := l.since
+	if l.last.After(from) {
+		from = l.last
+	}
+	return from.Add(max(stallAfter, unlike*l.needs.median()*time.Duration(l.busy())))
+}
+
+// up reports whether the lane takes packs and lets them through, as far as anybody knows.
+func (l *lane) up(now time.Time) bool {
+	return l.refused == nil && !l.rest.After(now) && !l.suspect && (l.busy() == 0 || now.Before(l.stalls()))
+}
+
+// free reports whether there is a slot. Where there are other lanes to use, one whose rate is not known or that is tried again
+// gets one pack at a time, and a slow one no more than keep it busy: several would share it unequally, and the
+// last would be late.
+func (l *lane) free(others bool) bool {
+	need := l.need()
+	if l.suspect || others && (need == 0 || l.trial.again()) {
+		return l.busy() == 0
+	}
+	if others {
+		return l.busy() < min(l.Slots, 2+int(inFlight/need))
+	}
+	return l.busy() < l.Slots
+}
+
+// enter puts a pack on the lane. r.mu is held, and r.tick was called.
+func (l *lane) enter(now time.Time) *attempt {
+	if l.busy() == 0 {
+		l.since = now
+	}
+	a := &attempt{lane: l, began: now, worked: l.worked, company: l.company}
+	l.running = append(l.running, a)
+	return a
+}
+
+// busy is the number of packs in flight.
+func (l *lane) busy() int { return len(l.running) }
+
+func (l *lane) leave(a *attempt) {
+	l.running = slices.DeleteFunc(l.running, func(x *attempt) bool { return x == a })
+}
+
+// learn takes in what a pack that got through says.
+func (l *lane) learn(now time.Time, a *attempt) {
+	l.failures, l.suspect, l.last = 0, false, now
+	sample := l.worked - a.worked
+	l.needs.add(sample)
+	took, company := now.Sub(a.began), l.company-a.company
+	switch {
+	case company <= took/fair:
+		l.alone.add(sample)
+	case company >= took-took/fair:
+		l.beside.add(sample)
+	}
+}
+
+// final reports whether an error can't go away by itself.
+func (l *lane) final(err error) bool {
+	if l.Final != nil {
+		return l.Final(err)
+	}
+	var e *wire.Error
+	return errors.As(err, &e) && !e.Status.Retryable()
+}
