@@ -37,9 +37,12 @@ func (Rules) Split(name string, data []byte) []item.Record {
 	}
 	loose := &source{byKey: map[string]int{}}
 	for c := range f.Root.Components() {
-		if c.Name == "VCALENDAR" {
+		switch c.Name {
+		case "VCALENDAR":
 			s.calendar(c)
-		} else {
+		case "VTIMEZONE":
+			loose.addZone(c, s.brk)
+		default:
 			loose.add(c)
 		}
 	}
