@@ -23,9 +23,6 @@ import (
 // ErrForm is returned for what is no such file.
 var ErrForm = errors.New("it is no bookmarks file of Chromium")
 
-// maxNesting is how deep the objects of a file may lie in one another.
-const maxNesting = 1000
-
 // rootNames are the trees in the order in which the checksum goes over them.
 var rootNames = []struct{ name, root, guid, title, id string }{
 	{"bookmark_bar", bookmark.Toolbar, "0bc5d13f-2cba-5d74-951f-3f233fe6c908", "Bookmarks bar", "1"},
@@ -56,26 +53,20 @@ func New() *Document {
 	return d
 }
 
-// raw is a node as the file has it, before the limits are applied.
-type raw struct {
-	fields   fields
-	children []*raw
-}
-
 // Parse reads a file in linear time. More than bookmark.MaxNodes nodes are an error.
 func Parse(data []byte) (*Document, error) {
 	d := New()
 	d.members = fields{}
-	p := &parser{Decoder: json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff"))))}
-	trees := map[string]*raw{}
-	err := p.object(func(key string) (err error) {
+	p, nodes := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(data, []byte("\ufeff")))), 0
+	trees := map[string]*bookmark.Object{}
+	err := bookmark.Members(p, func(key string) (err error) {
 		switch key {
 		case "roots":
-			return p.object(func(name string) error {
+			return bookmark.Members(p, func(name string) error {
 				var member json.RawMessage
 				for _, r := range rootNames {
 					if r.name == name {
-						trees[name], err = p.node(0)
+						trees[name], err = bookmark.ReadObject(p, &nodes)
 						return err
 					}
 				}
@@ -109,70 +100,7 @@ func Parse(data []byte) (*Document, error) {
 	return d, d.build(trees)
 }
 
-type parser struct {
-	*json.Decoder
-	nodes int
-}
-
-func (p *parser) delim(want json.Delim) error {
-	t, err := p.Token()
-	if err == nil && t != want {
-		err = ErrForm
-	}
-	return err
-}
-
-// object reads an object and calls member before the value of each.
-func (p *parser) object(member func(key string) error) error {
-	if err := p.delim('{'); err != nil {
-		return err
-	}
-	for p.More() {
-		t, err := p.Token()
-		if err != nil {
-			return err
-		}
-		key, ok := t.(string)
-		if !ok {
-			return ErrForm
-		}
-		if err := member(key); err != nil {
-			return err
-		}
-	}
-	return p.delim('}')
-}
-
-func (p *parser) node(depth int) (*raw, error) {
-	if p.nodes++; p.nodes > bookmark.MaxNodes {
-		return nil, bookmark.ErrTooMany
-	}
-	if depth > maxNesting {
-		return nil, ErrForm
-	}
-	n := &raw{fields: fields{}}
-	return n, p.object(func(key string) error {
-		if key != "children" {
-			var v json.RawMessage
-			err := p.Decode(&v)
-			n.fields[key] = v
-			return err
-		}
-		if err := p.delim('['); err != nil {
-			return err
-		}
-		for p.More() {
-			c, err := p.node(depth + 1)
-			if err != nil {
-				return err
-			}
-			n.children = append(n.children, c)
-		}
-		return p.delim(']')
-	})
-}
-
-func (d *Document) build(trees map[string]*raw) error {
+func (d *Document) build(trees map[string]*bookmark.Object) error {
 	b := bookmark.NewBuilder(bookmark.Toolbar)
 	b.Tree = d.Tree
 	for _, r := range rootNames {
@@ -184,7 +112,7 @@ func (d *Document) build(trees map[string]*raw) error {
 		root := d.Tree.Root(r.root)
 		root.Bookmark = bookmark.Bookmark{Root: r.root, Type: bookmark.Folder}
 		d.read(tree, root)
-		for _, c := range tree.children {
+		for _, c := range tree.Children {
 			if err := d.add(b, c); err != nil {
 				return err
 			}
@@ -199,15 +127,15 @@ func (d *Document) build(trees map[string]*raw) error {
 	return nil
 }
 
-func (d *Document) add(b *bookmark.Builder, r *raw) error {
+func (d *Document) add(b *bookmark.Builder, r *bookmark.Object) error {
 	n := &bookmark.Node{}
-	switch kind := text(r.fields["type"]); {
-	case kind == "url" || kind == "" && r.fields["url"] != nil:
+	switch kind := text(r.Members["type"]); {
+	case kind == "url" || kind == "" && r.Members["url"] != nil:
 		n.Type = bookmark.URL
 	case kind == "folder" || kind == "":
 		n.Type = bookmark.Folder
 	default:
-		d.Changes = append(d.Changes, item.Change{Kind: item.Bookmark, Record: text(r.fields["name"]), Effect: item.EffectDropped, Why: "it is neither bookmark nor folder", Before: kind})
+		d.Changes = append(d.Changes, item.Change{Kind: item.Bookmark, Record: text(r.Members["name"]), Effect: item.EffectDropped, Why: "it is neither bookmark nor folder", Before: kind})
 		return nil
 	}
 	d.read(r, n)
@@ -217,7 +145,7 @@ func (d *Document) add(b *bookmark.Builder, r *raw) error {
 	if err := b.Open(n); err != nil {
 		return err
 	}
-	for _, c := range r.children {
+	for _, c := range r.Children {
 		if err := d.add(b, c); err != nil {
 			return err
 		}
@@ -227,8 +155,8 @@ func (d *Document) add(b *bookmark.Builder, r *raw) error {
 }
 
 // read takes a node's members.
-func (d *Document) read(r *raw, n *bookmark.Node) {
-	for key, v := range r.fields {
+func (d *Document) read(r *bookmark.Object, n *bookmark.Node) {
+	for key, v := range r.Members {
 		switch key {
 		case "type":
 		case "id":
