@@ -55,7 +55,7 @@ func (s *shaper) date(c *contentline.Component, p *contentline.Property) {
 
 // form brings VALUE and TZID in line with a value.
 func (s *shaper) form(c *contentline.Component, p *contentline.Property, m moment) {
-	before := headOf(p)
+	before := lineOf(p)
 	value, _ := p.Param("VALUE")
 	if m.date {
 		p.SetParam("VALUE", "DATE")
@@ -68,7 +68,7 @@ func (s *shaper) form(c *contentline.Component, p *contentline.Property, m momen
 			p.SetParam("TZID")
 		}
 	}
-	if after := headOf(p); after != before {
+	if after := lineOf(p); after != before {
 		s.note(c, p.Name(), item.EffectRepaired, "its parameters did not fit its value", before, after)
 	}
 }
@@ -181,7 +181,7 @@ func (s *shaper) align(c *contentline.Component, start, end *contentline.Propert
 		return
 	}
 	const why = "start and end have to be of one kind"
-	before := oneLine(string(end.Raw()))
+	before := lineOf(end)
 	m, _ := parseMoment(end.Value())
 	switch {
 	case a == "date":
@@ -206,17 +206,17 @@ func (s *shaper) align(c *contentline.Component, start, end *contentline.Propert
 		return
 	}
 	end.SetValue(m.String())
-	s.note(c, end.Name(), item.EffectRepaired, why, before, oneLine(string(end.Raw())))
+	s.note(c, end.Name(), item.EffectRepaired, why, before, lineOf(end))
 }
 
 // moveTo puts a floating time on a clock.
 func (s *shaper) moveTo(c *contentline.Component, p *contentline.Property, clock, why string) {
-	before := oneLine(string(p.Raw()))
+	before := lineOf(p)
 	m, _ := parseMoment(p.Value())
 	m.utc = clock == "utc"
 	setZone(p, clock)
 	p.SetValue(m.String())
-	s.note(c, p.Name(), item.EffectRepaired, why, before, oneLine(string(p.Raw())))
+	s.note(c, p.Name(), item.EffectRepaired, why, before, lineOf(p))
 }
 
 func setZone(p *contentline.Property, clock string) {
@@ -278,7 +278,7 @@ func (s *shaper) recurrence(c *contentline.Component) {
 
 // dateList brings a list of dates to the kind of date that the start is.
 func (s *shaper) dateList(c *contentline.Component, p, start *contentline.Property) {
-	before, value := oneLine(string(p.Raw())), p.Value()
+	before, value := lineOf(p), p.Value()
 	ref, clockOf := moment{}, ""
 	if start != nil {
 		ref, _ = parseMoment(start.Value())
@@ -313,7 +313,7 @@ func (s *shaper) dateList(c *contentline.Component, p, start *contentline.Proper
 	}
 	s.listForm(p, date, strings.HasSuffix(out[0], "Z"), tzid, clockOf)
 	p.SetValue(strings.Join(out, ","))
-	if after := oneLine(string(p.Raw())); after != before {
+	if after := lineOf(p); after != before {
 		effect, why := item.EffectRepaired, "it has to be of the kind that the start is"
 		if strings.Contains(value, "/") {
 			effect, why = item.EffectAltered, "only the starts of its periods: servers take no periods"

@@ -66,9 +66,10 @@ func (s *shaper) lines(c *contentline.Component) {
 			continue
 		}
 		if g := p.Group(); g != "" {
+			before := lineOf(p)
 			p.SetGroup("")
 			p.SetParam("X-GROUP", g)
-			s.note(c, p.Name(), item.EffectAltered, "its group is a parameter: calendars have no groups", g, "X-GROUP="+g)
+			s.note(c, p.Name(), item.EffectAltered, "its group is a parameter: calendars have no groups", before, lineOf(p))
 		}
 		s.params(c, p)
 		s.encoding(c, p)
@@ -102,7 +103,7 @@ func (s *shaper) params(c *contentline.Component, p *contentline.Property) {
 	if len(params) == 0 {
 		return
 	}
-	before := headOf(p)
+	before := lineOf(p)
 	var out []contentline.Param
 	for _, q := range params {
 		switch {
@@ -126,7 +127,7 @@ func (s *shaper) params(c *contentline.Component, p *contentline.Property) {
 		out = append(out, q)
 	}
 	p.SetParams(out)
-	if after := headOf(p); after != before {
+	if after := lineOf(p); after != before {
 		s.note(c, p.Name(), item.EffectRepaired, "its parameters are not well formed", before, after)
 	}
 }
@@ -140,11 +141,8 @@ func bareParam(values []string) string {
 	return "X-TYPE"
 }
 
-// headOf returns the parameters of a property as they are written.
-func headOf(p *contentline.Property) string {
-	line := oneLine(string(p.Raw()))
-	return strings.TrimSuffix(line, ":"+p.Value())
-}
+// lineOf returns a property as it is written, without folds.
+func lineOf(p *contentline.Property) string { return oneLine(string(p.Raw())) }
 
 // encoding undoes quoted-printable and charsets, which iCalendar has not, and mends base64.
 func (s *shaper) encoding(c *contentline.Component, p *contentline.Property) {
@@ -155,19 +153,20 @@ func (s *shaper) encoding(c *contentline.Component, p *contentline.Property) {
 	}
 	switch strings.ToUpper(encoding) {
 	case "QUOTED-PRINTABLE", "Q", "QP", "":
-		text := p.Text()
+		before, text := lineOf(p), p.Text()
 		p.SetParam("ENCODING")
 		p.SetParam("CHARSET")
 		p.SetValue(contentline.Escape(text, contentline.ICal20))
-		s.note(c, p.Name(), item.EffectRepaired, "it is plain text: iCalendar has no "+strings.ToLower(strings.TrimSpace(encoding+" "+charset)), "", p.Value())
+		s.note(c, p.Name(), item.EffectRepaired, "it is plain text: iCalendar has no "+strings.ToLower(strings.TrimSpace(encoding+" "+charset)), before, lineOf(p))
 	case "BASE64", "B":
 		if _, _, ok := p.Binary(); !ok {
 			s.keep(c, p, "it is no base64")
 		}
 	default:
+		before := lineOf(p)
 		p.SetParam("ENCODING")
 		p.SetParam("CHARSET")
-		s.note(c, p.Name(), item.EffectAltered, "iCalendar has no such encoding of text", encoding, "")
+		s.note(c, p.Name(), item.EffectAltered, "iCalendar has no such encoding of text", before, lineOf(p))
 	}
 }
 
@@ -402,7 +401,9 @@ func (s *shaper) master() {
 		}
 	}
 	if first != nil {
-		s.keep(first, first.Get("RECURRENCE-ID"), "the series that it belongs to is not there")
+		const why = "the series that it belongs to is not there"
+		s.note(first, "", item.EffectAltered, why+": it stands for the whole of it", first.Get("RECURRENCE-ID").Value(), "")
+		s.keep(first, first.Get("RECURRENCE-ID"), why)
 	}
 }
 
@@ -463,8 +464,9 @@ func (s *shaper) trigger(c *contentline.Component, p *contentline.Property) {
 	if d, ok := mendDuration(v); ok {
 		s.set(c, p, d, item.EffectRepaired, "it was no duration")
 		if value, _ := p.Param("VALUE"); value != "" && !strings.EqualFold(value, "DURATION") {
+			before := lineOf(p)
 			p.SetParam("VALUE")
-			s.note(c, "TRIGGER", item.EffectRepaired, "its value is a duration", value, "")
+			s.note(c, "TRIGGER", item.EffectRepaired, "its value is a duration", before, lineOf(p))
 		}
 		return
 	}
@@ -475,8 +477,9 @@ func (s *shaper) trigger(c *contentline.Component, p *contentline.Property) {
 		return
 	}
 	if value, _ := p.Param("VALUE"); !strings.EqualFold(value, "DATE-TIME") {
+		before := lineOf(p)
 		p.SetParam("VALUE", "DATE-TIME")
-		s.note(c, "TRIGGER", item.EffectRepaired, "its value is a time", value, "DATE-TIME")
+		s.note(c, "TRIGGER", item.EffectRepaired, "its value is a time", before, lineOf(p))
 	}
 	s.utc(c, p, m)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind/rule"
+	"github.com/decant-dev/decant/test/fidelity"
 )
 
 var strict = rule.Profile{Strict: true}
@@ -199,4 +200,44 @@ func TestSecondMatchOfPublicCalendars(t *testing.T) {
 		counts[d.Verdict]++
 	}
 	t.Log(counts)
+}
+
+// TestFidelity measures with a tokenizer of its own what is left of each public calendar
+// when it was cut into objects and shaped for a strict target, and that all else is told.
+func TestFidelity(t *testing.T) {
+	for _, profile := range []rule.Profile{{}, strict} {
+		var table fidelity.Table
+		fixtures(t, func(name string, data []byte) {
+			before, err := fidelity.Parse(name, data)
+			if err != nil {
+				t.Fatal(name, err)
+			}
+			var after []*fidelity.Document
+			var report []fidelity.Change
+			for line := range strings.Lines(Stray(data)) { // of which the source tells
+				report = append(report, fidelity.Change{Property: "END", Effect: "dropped", Before: strings.TrimSpace(line)})
+			}
+			for _, r := range (Rules{}).Split(name, data) {
+				out, changes, ok := (Rules{}).Shape(r, profile)
+				for _, c := range changes {
+					report = append(report, fidelity.Change{Record: c.Record, UID: c.UID, Property: c.Property, Effect: c.Effect.String(), Before: c.Before, After: c.After})
+				}
+				if !ok {
+					continue
+				}
+				d, err := fidelity.Parse(name, out.Data)
+				if err != nil {
+					t.Fatal(name, err)
+				}
+				after = append(after, d)
+			}
+			r := fidelity.Compare(before, fidelity.Join(name, after...), fidelity.Options{Report: report})
+			if silent := r.Silent(); len(silent) > 0 {
+				t.Errorf("%s, strict %v: %d silent losses, the first: %+v of %+v", name, profile.Strict, len(silent), silent[0].Property, silent[0].Record.Labels)
+			}
+			table = append(table, r)
+		})
+		sum := table.Sum()
+		t.Logf("strict %v: %+v", profile.Strict, sum)
+	}
 }

@@ -28,20 +28,38 @@ func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, b
 	out, ok := s.shape()
 	for i := range s.changes {
 		c := &s.changes[i]
-		if c.UID = s.uid; c.Record == "" {
-			c.Record = s.uid
+		if c.UID == "" && !strings.HasPrefix(c.Property, "VTIMEZONE") {
+			c.UID = s.uid
 		}
 	}
 	return out, s.changes, ok
 }
+
+// refuse says why the target can't have the object at all, and what goes with it that
+// belongs to no component of its own.
+func (s *shaper) refuse(why string) (item.Record, bool) {
+	if s.cal != nil {
+		for _, n := range s.cal.Nodes {
+			switch {
+			case n.Component != nil && n.Component.Name == "VTIMEZONE":
+				s.note(n.Component, "", item.EffectDropped, "it goes with an object that "+theTarget, "", "")
+			case n.Property != nil && n.Property.Name() != "" && !needed(n.Property.Name()):
+				s.note(nil, n.Property.Name(), item.EffectDropped, "it goes with an object that "+theTarget, n.Property.Value(), "")
+			}
+		}
+	}
+	s.note(nil, "", item.EffectDropped, why, "", "")
+	return s.record, false
+}
+
+const theTarget = "the target can't have"
 
 func (s *shaper) shape() (item.Record, bool) {
 	r, p := s.record, s.profile
 	f := contentline.Parse(r.Data)
 	if !s.open(f) {
 		if p.Strict {
-			s.note(nil, "", item.EffectDropped, "it is no calendar object", "", "")
-			return r, false
+			return s.refuse("it is no calendar object")
 		}
 		return r, true
 	}
@@ -52,8 +70,7 @@ func (s *shaper) shape() (item.Record, bool) {
 	}
 	if p.Strict {
 		if !s.hasContent() {
-			s.note(nil, "", item.EffectDropped, "it holds no event, task or journal entry", "", "")
-			return r, false
+			return s.refuse("it holds no event, task or journal entry")
 		}
 		s.repair()
 	}
@@ -63,8 +80,7 @@ func (s *shaper) shape() (item.Record, bool) {
 	}
 	s.drop()
 	if s.missing != "" {
-		s.note(nil, "", item.EffectDropped, s.missing, "", "")
-		return r, false
+		return s.refuse(s.missing)
 	}
 	out := r
 	if data := f.Bytes(); string(data) != string(r.Data) {
@@ -84,6 +100,7 @@ type shaper struct {
 	cal     *contentline.Component // the VCALENDAR
 	brk     string
 	uid     string
+	name    string // the object's, in changes
 	missing string // why the target can't have the object
 	changes []item.Change
 }
@@ -101,9 +118,15 @@ func (s *shaper) open(f *contentline.File) bool {
 		return false
 	}
 	for c := range s.tops() {
-		if s.uid = strings.TrimSpace(c.Text("UID")); s.uid != "" {
-			break
+		if s.uid == "" {
+			s.uid = strings.TrimSpace(c.Text("UID"))
 		}
+		if s.name == "" {
+			s.name = strings.Join(strings.Fields(c.Text("SUMMARY")), " ")
+		}
+	}
+	if s.name = shown(s.name); s.name == "" {
+		s.name = s.record.Label
 	}
 	return true
 }
@@ -144,7 +167,13 @@ func (s *shaper) note(c *contentline.Component, name string, e item.Effect, why,
 	if name != "" {
 		property = strings.TrimPrefix(property+"/"+name, "/")
 	}
-	s.changes = append(s.changes, item.Change{Kind: item.Calendar, Record: s.record.Label, From: s.record.From,
+	label, uid := s.name, ""
+	for z := c; z != nil; z = z.Parent {
+		if z.Name == "VTIMEZONE" { // which is the same in many objects
+			label, uid = z.Text("TZID"), z.Text("TZID")
+		}
+	}
+	s.changes = append(s.changes, item.Change{Kind: item.Calendar, Record: label, UID: uid, From: s.record.From,
 		Property: property, Effect: e, Why: why, Before: shown(before), After: shown(after)})
 }
 
@@ -286,8 +315,7 @@ func (s *shaper) shrink(f *contentline.File, out item.Record) (item.Record, bool
 		})
 	}
 	if out.Data = f.Bytes(); int64(len(out.Data)) > s.profile.MaxSize {
-		s.note(nil, "", item.EffectDropped, why, "", "")
-		return s.record, false
+		return s.refuse(why)
 	}
 	return out, true
 }

@@ -70,9 +70,9 @@ func (s *shaper) upgradeProperty(c *contentline.Component, p *contentline.Proper
 		s.keep(c, p, "iCalendar has no such property")
 	default:
 		if text := p.Text(); p.Encoding() != "" || len(p.Values("CHARSET")) > 0 || text != contentline.Unescape(p.Value(), contentline.ICal20) || contentline.Escape(text, contentline.ICal20) != p.Value() && within(texts, name) {
-			before := oneLine(string(p.Raw()))
+			before := lineOf(p)
 			s.modern(p, text)
-			if after := oneLine(string(p.Raw())); after != before {
+			if after := lineOf(p); after != before {
 				s.note(c, name, item.EffectAltered, "its text is written as iCalendar does", before, after)
 			}
 		}
@@ -98,7 +98,7 @@ func unencode(p *contentline.Property) {
 }
 
 func (s *shaper) list(c *contentline.Component, p *contentline.Property) {
-	before := oneLine(string(p.Raw()))
+	before := lineOf(p)
 	fields := p.Fields()
 	for i, f := range fields {
 		fields[i] = contentline.Escape(f, contentline.ICal20)
@@ -106,7 +106,7 @@ func (s *shaper) list(c *contentline.Component, p *contentline.Property) {
 	p.SetDialect(contentline.ICal20)
 	unencode(p)
 	p.SetValue(strings.Join(fields, ","))
-	if after := oneLine(string(p.Raw())); after != before {
+	if after := lineOf(p); after != before {
 		s.note(c, p.Name(), item.EffectAltered, "iCalendar has commas in lists", before, after)
 	}
 }
@@ -126,7 +126,7 @@ func (s *shaper) oldStatus(c *contentline.Component, p *contentline.Property) {
 
 // oldAttendee turns "Name <address>" into a URI with a parameter, and STATUS into PARTSTAT.
 func (s *shaper) oldAttendee(c *contentline.Component, p *contentline.Property) {
-	before := oneLine(string(p.Raw()))
+	before := lineOf(p)
 	text := strings.TrimSpace(p.Text())
 	name, address := "", text
 	if i, j := strings.LastIndexByte(text, '<'), strings.LastIndexByte(text, '>'); i >= 0 && j > i {
@@ -156,13 +156,13 @@ func (s *shaper) oldAttendee(c *contentline.Component, p *contentline.Property) 
 		address = "mailto:" + address
 	}
 	p.SetValue(address)
-	if after := oneLine(string(p.Raw())); after != before {
+	if after := lineOf(p); after != before {
 		s.note(c, "ATTENDEE", item.EffectAltered, "it is written as iCalendar does", before, after)
 	}
 }
 
 func (s *shaper) oldAttachment(c *contentline.Component, p *contentline.Property) {
-	before := oneLine(string(p.Raw()))
+	before := lineOf(p)
 	if data, mediaType, ok := p.Binary(); ok && p.Encoding() == "BASE64" {
 		p.SetDialect(contentline.ICal20)
 		unencode(p)
@@ -174,7 +174,7 @@ func (s *shaper) oldAttachment(c *contentline.Component, p *contentline.Property
 		p.SetParam("VALUE")
 		p.SetValue(text)
 	}
-	if after := oneLine(string(p.Raw())); after != before {
+	if after := lineOf(p); after != before {
 		s.note(c, "ATTACH", item.EffectAltered, "it is written as iCalendar does", before, after)
 	}
 }

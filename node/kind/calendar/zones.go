@@ -77,7 +77,9 @@ func (s *shaper) mendZone(z *contentline.Component) bool {
 	if p := z.Get("TZID"); p == nil || p.Value() == "" {
 		return false
 	} else if len(p.Params()) > 0 {
+		before := lineOf(p)
 		p.SetParams(nil)
+		s.note(z, "TZID", item.EffectRepaired, "it has no parameters", before, lineOf(p))
 	}
 	parts := 0
 	for c := range z.Components() {
@@ -113,9 +115,9 @@ func (s *shaper) mendObservance(c *contentline.Component) bool {
 			}
 		case "TZNAME":
 			if len(p.Params()) > 0 {
-				before := headOf(p)
+				before := lineOf(p)
 				p.SetParams(nil)
-				s.note(c, "TZNAME", item.EffectAltered, "servers take no parameters there", before, "")
+				s.note(c, "TZNAME", item.EffectAltered, "servers take no parameters there", before, lineOf(p))
 			}
 		}
 		if !ok {
@@ -153,18 +155,18 @@ func (s *shaper) onset(c *contentline.Component, p *contentline.Property) bool {
 	if !ok {
 		return false
 	}
-	before := oneLine(string(p.Raw()))
+	before := lineOf(p)
 	m.date, m.utc = false, m.utc && !m.date
 	p.SetParams(nil)
 	p.SetValue(m.String())
-	if after := oneLine(string(p.Raw())); after != before {
+	if after := lineOf(p); after != before {
 		s.note(c, p.Name(), item.EffectRepaired, "it is a local time", before, after)
 	}
 	return true
 }
 
 func (s *shaper) onsets(c *contentline.Component, p *contentline.Property) bool {
-	before := oneLine(string(p.Raw()))
+	before := lineOf(p)
 	var out []string
 	for v := range strings.SplitSeq(p.Value(), ",") {
 		v, _, _ = strings.Cut(v, "/")
@@ -177,7 +179,7 @@ func (s *shaper) onsets(c *contentline.Component, p *contentline.Property) bool 
 	}
 	p.SetParams(nil)
 	p.SetValue(strings.Join(out, ","))
-	if after := oneLine(string(p.Raw())); after != before {
+	if after := lineOf(p); after != before {
 		s.note(c, "RDATE", item.EffectRepaired, "it is a list of local times", before, after)
 	}
 	return true
@@ -214,15 +216,17 @@ func (s *shaper) nameZone(c *contentline.Component, p *contentline.Property, id,
 		zone, why = fallback, "no known time zone has that name: it is taken for the calendar's (X-WR-TIMEZONE)"
 		fallthrough
 	case zone != "" && strings.ContainsAny(id, "\r\n\";:,"):
+		before := lineOf(p)
 		p.SetParam("TZID", zone)
-		s.note(c, p.Name(), item.EffectRepaired, why, "TZID="+id, "TZID="+zone)
+		s.note(c, p.Name(), item.EffectRepaired, why, before, lineOf(p))
 		if id = zone; have[id] {
 			return
 		}
 	case zone == "":
+		before := lineOf(p)
 		p.SetParam("TZID")
 		p.SetParam("X-TZID", id)
-		s.note(c, p.Name(), item.EffectAltered, "no known time zone has that name and its rules are missing: it is a time without zone", "TZID="+id, "X-TZID="+id)
+		s.note(c, p.Name(), item.EffectAltered, "no known time zone has that name and its rules are missing: it is a time without zone", before, lineOf(p))
 		return
 	}
 	z := parseZone(writeZone(id, zone, s.year()), s.cal)
@@ -241,7 +245,7 @@ func (s *shaper) nameZone(c *contentline.Component, p *contentline.Property, id,
 
 // toUTC turns times in a zone that is called UTC into UTC.
 func (s *shaper) toUTC(c *contentline.Component, p *contentline.Property, id string) {
-	before := oneLine(string(p.Raw()))
+	before := lineOf(p)
 	var out []string
 	for v := range strings.SplitSeq(p.Value(), ",") {
 		if m, ok := parseMoment(v); ok && !m.date {
@@ -254,7 +258,7 @@ func (s *shaper) toUTC(c *contentline.Component, p *contentline.Property, id str
 	if within(singleDates, p.Name()) || within(dateLists, p.Name()) {
 		p.SetValue(strings.Join(out, ","))
 	}
-	s.note(c, p.Name(), item.EffectAltered, "UTC is written with a Z", before, oneLine(string(p.Raw())))
+	s.note(c, p.Name(), item.EffectAltered, "UTC is written with a Z", before, lineOf(p))
 }
 
 // flagZones tells of time zones that say something else than the tz database about
