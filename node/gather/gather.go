@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,6 +51,9 @@ const MaxContainer = 24 << 20
 
 var tops = map[item.Kind]string{item.Contact: "Contacts", item.Calendar: "Calendars", item.Message: "Messages", item.Call: "Calls",
 	item.Bookmark: "Bookmarks", item.Note: "Notes", item.Network: "Networks", item.Photo: "Photos", item.File: "Files", item.Setting: "Settings"}
+
+// Directories returns the names of the directories that gathered records lie in, at the top of a collection.
+func Directories() []string { return slices.Sorted(maps.Values(tops)) }
 
 var extensions = map[item.Kind]string{item.Contact: ".vcf", item.Calendar: ".ics", item.Message: ".messages.ndjson", item.Call: ".calls.ndjson",
 	item.Bookmark: ".bookmarks.ndjson", item.Setting: ".dconf"}
