@@ -116,7 +116,7 @@ func (r *receiving) prepareDelivery(ctx context.Context) error {
 	if len(r.meta.Into) == 0 || r.st.Deliver != "" {
 		return nil
 	}
-	goals, done, err := r.n.cfg.openGoals(r.meta.Into)
+	goals, done, err := r.n.cfg.openGoals(ctx, r.meta.Into)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (r *receiving) deliver(ctx context.Context) error {
 
 // deliver carries out the delivery in a transfer's journal.
 func (n *Node) deliver(ctx context.Context, t *transferDir, into []string) (*deliver.Result, error) {
-	goals, done, err := n.cfg.openGoals(into)
+	goals, done, err := n.cfg.openGoals(ctx, into)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (n *Node) deliver(ctx context.Context, t *transferDir, into []string) (*del
 
 // undoDelivery takes back what was brought into targets.
 func (n *Node) undoDelivery(ctx context.Context, t *transferDir, into []string) (*deliver.Undone, error) {
-	goals, done, err := n.cfg.openGoals(into)
+	goals, done, err := n.cfg.openGoals(ctx, into)
 	if err != nil {
 		return nil, err
 	}

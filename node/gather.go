@@ -38,7 +38,7 @@ func (s *sending) gather(ctx context.Context) ([]string, error) {
 // gather brings the records of sources into the transfer's directory and notes what could
 // not be read as it is.
 func (n *Node) gather(ctx context.Context, t *transferDir, names []string) (*gather.Gathered, error) {
-	sources, done, err := n.cfg.openSources(names)
+	sources, done, err := n.cfg.openSources(ctx, names)
 	if err != nil {
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func (n *Node) planImport(ctx context.Context, t *transferDir, m *meta, opts Imp
 	if err != nil {
 		return 0, err
 	}
-	goals, done, err := n.cfg.openGoals(m.Into)
+	goals, done, err := n.cfg.openGoals(ctx, m.Into)
 	if err != nil {
 		return 0, err
 	}

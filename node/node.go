@@ -61,6 +61,9 @@ type Config struct {
 	// Fatal is called when the state directory can't be written any more, as a rule because its disk is full. It must not
 	// return; the next run goes on from what was durable. Default: panic.
 	Fatal func(message string)
+	// Password is asked for what a source or target needs to be opened, named by what ("ann at dav.example.org"). Default: such
+	// places can't be opened.
+	Password func(ctx context.Context, what string) (string, error)
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 }

@@ -23,8 +23,8 @@ type place struct {
 	what     string // what it is, for help
 	file     bool   // the argument is a path
 	optional bool   // it may be empty
-	source   func(cfg *Config, arg string) (source.Books, error)
-	target   func(cfg *Config, arg string) (target.Books, error)
+	source   func(ctx context.Context, cfg *Config, arg string) (source.Books, error)
+	target   func(ctx context.Context, cfg *Config, arg string) (target.Books, error)
 	find     func(home string) []string // arguments for what is on this device
 }
 
@@ -73,12 +73,12 @@ func absolutePlaces(names []string) (out []string, err error) {
 }
 
 // openSource opens a source by its name.
-func (cfg *Config) openSource(name string) (source.Books, error) {
+func (cfg *Config) openSource(ctx context.Context, name string) (source.Books, error) {
 	p, arg, ok := cutPlace(name)
 	if !ok || p.source == nil {
 		return nil, fmt.Errorf("%s: %w", name, ErrPlace)
 	}
-	s, err := p.source(cfg, arg)
+	s, err := p.source(ctx, cfg, arg)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrTarget, name, err)
 	}
@@ -86,12 +86,12 @@ func (cfg *Config) openSource(name string) (source.Books, error) {
 }
 
 // openTarget opens a target by its name.
-func (cfg *Config) openTarget(name string) (target.Books, error) {
+func (cfg *Config) openTarget(ctx context.Context, name string) (target.Books, error) {
 	p, arg, ok := cutPlace(name)
 	if !ok || p.target == nil {
 		return nil, fmt.Errorf("%s: %w", name, ErrPlace)
 	}
-	t, err := p.target(cfg, arg)
+	t, err := p.target(ctx, cfg, arg)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrTarget, name, err)
 	}
@@ -112,14 +112,14 @@ func placeLabel(name string) string {
 }
 
 // openSources opens all of them, or none.
-func (cfg *Config) openSources(names []string) (all []gather.Source, close func(), err error) {
+func (cfg *Config) openSources(ctx context.Context, names []string) (all []gather.Source, close func(), err error) {
 	close = func() {
 		for i := range all {
 			all[i].Books.Close()
 		}
 	}
 	for _, name := range names {
-		s, err := cfg.openSource(name)
+		s, err := cfg.openSource(ctx, name)
 		if err != nil {
 			close()
 			return nil, nil, err
@@ -130,14 +130,14 @@ func (cfg *Config) openSources(names []string) (all []gather.Source, close func(
 }
 
 // openGoals opens all targets, or none.
-func (cfg *Config) openGoals(names []string) (all []deliver.Goal, close func(), err error) {
+func (cfg *Config) openGoals(ctx context.Context, names []string) (all []deliver.Goal, close func(), err error) {
 	close = func() {
 		for i := range all {
 			all[i].Target.Close()
 		}
 	}
 	for _, name := range names {
-		t, err := cfg.openTarget(name)
+		t, err := cfg.openTarget(ctx, name)
 		if err != nil {
 			close()
 			return nil, nil, err
@@ -164,7 +164,7 @@ func Discover(ctx context.Context, cfg Config, home string) (offers []Offer) {
 		}
 		for _, arg := range p.find(home) {
 			o := Offer{Name: p.scheme + ":" + arg}
-			s, err := p.source(&cfg, arg)
+			s, err := p.source(ctx, &cfg, arg)
 			if err == nil {
 				o.Found, err = s.Survey(ctx)
 				s.Close()
@@ -177,9 +177,6 @@ func Discover(ctx context.Context, cfg Config, home string) (offers []Offer) {
 	}
 	return offers
 }
-
-// places is the list of schemes, in the order in which a person is shown them.
-var places = []place{}
 
 // Scheme describes one kind of source or target for help.
 type Scheme struct {

@@ -169,6 +169,16 @@ type importResult struct {
 	Changes   int64           `json:"source_changes"`
 }
 
+// askPassword gives the password of a source or target: from the environment, else the person types it.
+func (a *app) askPassword(ctx context.Context, what string) (string, error) {
+	if p := os.Getenv("DECANT_DAV_PASSWORD"); p != "" {
+		return p, nil
+	}
+	a.screen.Flush()
+	a.screen.Emit(ui.Event{Type: "question", Question: &ui.Question{What: "password"}})
+	return a.screen.AskSecret(ctx, "Password of "+show.Name(what)+":")
+}
+
 // confirmDelivery shows what would become of the records and asks.
 func (a *app) confirmDelivery(ctx context.Context, d *node.Delivery, yes bool, o *deliveryFlags) (node.DeliveryChoice, error) {
 	a.screen.Flush()

@@ -257,7 +257,7 @@ func (a *app) config() (node.Config, error) {
 		}
 	}
 	cfg := node.Config{StateDir: dir, Carrier: node.Carrier(a.carrier), Route: a.route.Route, Label: a.label, Events: a.screen.Event, Fatal: stateFailed,
-		Loopback: os.Getenv("DECANT_LOOPBACK") != ""}
+		Loopback: os.Getenv("DECANT_LOOPBACK") != "", Password: a.askPassword}
 	if len(a.label) > 64 {
 		return cfg, usage("", "--label is longer than 64 bytes")
 	}

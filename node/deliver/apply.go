@@ -98,7 +98,10 @@ func (d *Delivery) eachStep(g int, p *part, f func(n int, s *Step) error) error 
 
 // Result is what Apply has done, by goal and kind.
 type Result struct {
-	Written, Same, Failed, Left int64
+	Written int64 `json:"written"` // created or replaced
+	Same    int64 `json:"same"`    // there already, whole
+	Failed  int64 `json:"failed"`  // refused by the target
+	Left    int64 `json:"left"`    // in conflict, and the person has kept the old one
 }
 
 // batch is how many records a target gets at once. One that is a file gets all that there are.
@@ -219,10 +222,10 @@ func (a *applier) count(s *Step, o *Outcome) {
 		a.Failed++
 	case o.Wrote:
 		a.Written++
-	case s.Verdict == rule.Same || o.State == Done:
-		a.Same++
-	default:
+	case s.Verdict == rule.Conflict && s.Action == Leave:
 		a.Left++
+	default: // the target has it, or another step has brought it
+		a.Same++
 	}
 	a.done++
 	if a.progress != nil {

@@ -13,9 +13,9 @@ import (
 
 // Undone is what Undo has done.
 type Undone struct {
-	Restored int64
-	Refused  int64
-	Lines    []Line // the refused ones, at most MaxLines
+	Restored int64  `json:"restored"`
+	Refused  int64  `json:"refused"`
+	Lines    []Line `json:"lines"` // the refused ones, at most MaxLines
 }
 
 // Undo takes back what Apply has done. A target that is one file and was not edited since
