@@ -29,6 +29,7 @@ const (
 type response struct {
 	href   string // unescaped XML, otherwise as the server wrote it
 	status int    // of the resource itself; 0 if only its properties have one
+	words  string // why
 	props  props
 }
 
@@ -196,6 +197,8 @@ func (r *reader) response() (*response, error) {
 			resp.status, err = r.status()
 		case xml.Name{Space: nsDAV, Local: "propstat"}:
 			err = r.propstat(&resp.props)
+		case xml.Name{Space: nsDAV, Local: "responsedescription"}:
+			resp.words, err = r.line(maxValue)
 		default:
 			err = r.skip()
 		}

@@ -209,6 +209,26 @@ func (l *limited) Close() error {
 	return l.body.Close()
 }
 
+// write sends a request that changes something. Some servers answer it with a multistatus that says no.
+func (s *Server) write(ctx context.Context, r request) (http.Header, error) {
+	r.limit, r.once = 1<<20, true
+	a, err := s.do(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer a.body.Close()
+	if a.status != http.StatusMultiStatus {
+		return a.header, nil
+	}
+	_, err = eachResponse(a.body, maxValue, func(r *response) error {
+		if r.status >= 300 {
+			return &StatusError{Status: r.status, Words: shortened(r.words)}
+		}
+		return nil
+	})
+	return a.header, err
+}
+
 // maxWords is how much of a server's explanation is kept.
 const maxWords = 300
 

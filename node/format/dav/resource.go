@@ -206,8 +206,11 @@ func withBreaks(text []byte, length int64) ([]byte, bool) {
 
 // Get returns a resource.
 func (s *Server) Get(ctx context.Context, c *Collection, name string) (Resource, error) {
-	a, err := s.resource(ctx, c, name, request{method: http.MethodGet, limit: s.limits.Resource,
-		header: map[string]string{"Accept-Encoding": "identity"}})
+	u, err := c.resource(name)
+	if err != nil {
+		return Resource{}, err
+	}
+	a, err := s.do(ctx, request{method: http.MethodGet, url: u, limit: s.limits.Resource, header: map[string]string{"Accept-Encoding": "identity"}})
 	if err != nil {
 		return Resource{}, err
 	}
@@ -230,22 +233,22 @@ func (s *Server) Put(ctx context.Context, c *Collection, name, etag string, data
 	} else {
 		header["If-Match"] = strong(etag)
 	}
-	a, err := s.resource(ctx, c, name, request{method: http.MethodPut, header: header, body: data, limit: 1 << 20, once: true})
+	u, err := c.resource(name)
 	if err != nil {
 		return "", err
 	}
-	defer a.body.Close()
-	return a.header.Get("ETag"), nil
+	h, err := s.write(ctx, request{method: http.MethodPut, url: u, header: header, body: data})
+	return h.Get("ETag"), err
 }
 
 // Delete removes the resource that has an entity tag, or any if it is "*". Nobody is told that a meeting is off.
 func (s *Server) Delete(ctx context.Context, c *Collection, name, etag string) error {
-	a, err := s.resource(ctx, c, name, request{method: http.MethodDelete, limit: 1 << 20, once: true,
-		header: map[string]string{"If-Match": strong(etag), "Schedule-Reply": "F"}})
+	u, err := c.resource(name)
 	if err != nil {
 		return err
 	}
-	return a.body.Close()
+	_, err = s.write(ctx, request{method: http.MethodDelete, url: u, header: map[string]string{"If-Match": strong(etag), "Schedule-Reply": "F"}})
+	return err
 }
 
 // strong makes a weak entity tag one that conditions can be made of; some servers, and proxies that compress, call all of theirs weak.
@@ -258,13 +261,13 @@ func mediaType(k item.Kind) string {
 	return "text/calendar; charset=utf-8"
 }
 
-func (s *Server) resource(ctx context.Context, c *Collection, name string, r request) (*answer, error) {
+// resource returns the address of a resource.
+func (c *Collection) resource(name string) (*url.URL, error) {
 	u, err := url.Parse(c.URL() + name)
-	if err != nil || strings.ContainsAny(name, "/?#") {
+	if err != nil || strings.ContainsAny(name, "/?#") || name == "" {
 		return nil, fmt.Errorf("dav: %q is not the name of a resource", shortened(name))
 	}
-	r.url = u
-	return s.do(ctx, r)
+	return u, nil
 }
 
 // Make creates an address book or a calendar and returns it as the server then describes it. home is a Place's.
@@ -284,12 +287,11 @@ func (s *Server) Make(ctx context.Context, home string, k item.Kind, element, na
 		method, body = "MKCOL", `<mkcol xmlns="DAV:" xmlns:A="urn:ietf:params:xml:ns:carddav"><set><prop><resourcetype><collection/><A:addressbook/></resourcetype>`+
 			`<displayname>`+label.String()+`</displayname></prop></set></mkcol>`
 	}
-	a, err := s.do(ctx, request{method: method, url: at, body: []byte(`<?xml version="1.0" encoding="utf-8"?>` + body), limit: 1 << 20, once: true,
+	_, err = s.write(ctx, request{method: method, url: at, body: []byte(`<?xml version="1.0" encoding="utf-8"?>` + body),
 		header: map[string]string{"Content-Type": "application/xml; charset=utf-8"}})
 	if err != nil {
 		return nil, err
 	}
-	a.body.Close()
 	f := &finder{s: s, ctx: ctx, seen: map[string]bool{}, place: &Place{}}
 	p, from, err := f.about(at)
 	if err != nil {
@@ -307,9 +309,6 @@ func (s *Server) Remove(ctx context.Context, c *Collection) error {
 	if err != nil {
 		return err
 	}
-	a, err := s.do(ctx, request{method: http.MethodDelete, url: u, limit: 1 << 20, once: true})
-	if err != nil {
-		return err
-	}
-	return a.body.Close()
+	_, err = s.write(ctx, request{method: http.MethodDelete, url: u})
+	return err
 }

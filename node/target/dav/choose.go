@@ -60,35 +60,38 @@ func (t *Target) collection(ctx context.Context, r item.Record) (*dav.Collection
 }
 
 func (t *Target) choose(ctx context.Context, w wish) (c *dav.Collection, made bool, err error) {
-	named := t.pick(w, func(c *dav.Collection) bool { return strings.EqualFold(c.Name, w.book) })
-	if named != nil || t.single {
-		if named == nil {
-			named = t.pick(w, func(*dav.Collection) bool { return true })
+	if t.single {
+		if c := &t.place.Collections[0]; c.Kind == w.kind {
+			return c, false, nil
 		}
-		if named == nil {
-			return nil, false, &target.RefusedError{Why: "the calendar does not take " + w.component}
-		}
-		return named, false, nil
+		return nil, false, errNowhere
 	}
-	taken := slices.ContainsFunc(t.place.Collections, func(c dav.Collection) bool { return c.Kind == w.kind && strings.EqualFold(c.Name, w.book) })
-	if w.book != "" && !taken {
-		if c, err := t.create(ctx, w, w.book); err != nil || c != nil {
+	named := func(c *dav.Collection) bool { return strings.EqualFold(c.Name, w.book) }
+	if c := t.pick(w, named); c != nil {
+		return c, false, nil
+	}
+	any := wish{kind: w.kind, book: w.book} // of whatever component: if no calendar announces it, the server decides
+	if w.book != "" && t.pick(any, named) == nil {
+		if c, err := t.create(ctx, w.kind, w.book); err != nil || c != nil {
 			return c, true, err
 		}
 	}
-	if c := t.usual(w); c != nil {
-		return c, false, nil
+	for _, try := range []*dav.Collection{t.usual(w), t.pick(any, named), t.usual(any)} {
+		if try != nil {
+			return try, false, nil
+		}
 	}
 	name := "Contacts"
 	if w.kind == item.Calendar {
 		name = "Calendar"
 	}
-	c, err = t.create(ctx, w, name)
-	if err == nil && c == nil {
-		err = &target.RefusedError{Why: "there is no address book or calendar for it, and none can be made"}
+	if c, err = t.create(ctx, w.kind, name); err == nil && c == nil {
+		err = errNowhere
 	}
 	return c, true, err
 }
+
+var errNowhere = &target.RefusedError{Why: "there is no address book or calendar for it, and none can be made"}
 
 // pick returns the first collection that a record may go into and that meets a condition.
 func (t *Target) pick(w wish, ok func(*dav.Collection) bool) *dav.Collection {
@@ -114,12 +117,12 @@ func (t *Target) usual(w wish) *dav.Collection {
 }
 
 // create makes a collection. It returns nil without an error if the server does not allow that.
-func (t *Target) create(ctx context.Context, w wish, name string) (*dav.Collection, error) {
-	home := t.home(w.kind)
+func (t *Target) create(ctx context.Context, k item.Kind, name string) (*dav.Collection, error) {
+	home := t.home(k)
 	if home == "" {
 		return nil, nil
 	}
-	made, err := t.server.Make(ctx, home, w.kind, element(w.kind, name), name)
+	made, err := t.server.Make(ctx, home, k, element(k, name), name)
 	if err != nil {
 		s := statusOf(err)
 		if s == 0 {
@@ -133,16 +136,13 @@ func (t *Target) create(ctx context.Context, w wish, name string) (*dav.Collecti
 			return nil, err
 		}
 		for i := range place.Collections {
-			if c := &place.Collections[i]; c.Kind == w.kind && strings.HasSuffix(c.Path, "/"+element(w.kind, name)+"/") {
+			if c := &place.Collections[i]; c.Kind == k && strings.HasSuffix(c.Path, "/"+element(k, name)+"/") {
 				made = c
 			}
 		}
 		if made == nil {
 			return nil, nil
 		}
-	}
-	if w.component != "" && !made.Takes(w.component) {
-		return nil, nil
 	}
 	return t.keep(made), nil
 }

@@ -128,8 +128,7 @@ func TestPeersProfileLeavesNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Logf("%v: %+v", k, p)
-			strict := s.Name == "radicale" || k == item.Calendar
-			if p.Strict != strict || p.Version != "" || p.Schedules || len(p.Drops) > 0 {
+			if !p.Strict || p.Version != "" || p.Schedules || len(p.Drops) > 0 {
 				t.Errorf("%v: %+v", k, p)
 			}
 			if left := readAll(t, to, k); len(left) > 0 || len(to.stale) > 0 {

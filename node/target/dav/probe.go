@@ -136,7 +136,7 @@ func (p *prober) untouched(data string) bool {
 }
 
 // sloppyCard breaks the standard in ways that address books of phones do.
-const sloppyCard = "BEGIN:VCARD\nVERSION:2.1\nN:Probe;Decant\nTEL;HOME;VOICE:+49 30 1234567\nNOTE;ENCODING=QUOTED-PRINTABLE:one=2C two=\n three\nX-DECANT-PROBE:one, two\nEND:VCARD\n"
+const sloppyCard = "BEGIN:vCard\nVERSION:2.1\nN:Probe;Decant\nTEL;HOME;VOICE:+49 30 1234567\nNOTE;ENCODING=QUOTED-PRINTABLE:one=2C two=\n three\nX-DECANT-PROBE:one, two\nEND:vCard\n"
 
 const fullCard3 = `BEGIN:VCARD
 VERSION:3.0

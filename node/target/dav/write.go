@@ -261,9 +261,13 @@ func (t *Target) readBack(ctx context.Context, outcomes []outcome) ([]target.Exi
 		err := t.server.Fetch(ctx, c, list, func(r dav.Resource, err error) error {
 			i := byPlace[c][n]
 			n++
-			if outcomes[i].err = err; err == nil {
+			switch s := statusOf(err); {
+			case err == nil:
 				now[i] = existing(c, r)
+			case s == http.StatusNotFound || s == http.StatusGone:
+				err = &target.RefusedError{Why: "the server said that it took it, and does not have it"}
 			}
+			outcomes[i].err = err
 			return nil
 		})
 		if err != nil {

@@ -196,3 +196,16 @@ func (t *tail) String() string {
 	defer t.mu.Unlock()
 	return string(t.kept)
 }
+
+// Why returns what the server's log says of the last refusal of a resource, since Radicale tells only "Bad Request", or words
+// if that says nothing.
+func (s *Server) Why(path, words string) string {
+	mark := "Bad PUT request on '" + path + "'"
+	log := s.Log()
+	i := strings.LastIndex(log, mark)
+	if i < 0 {
+		return words
+	}
+	line, _, _ := strings.Cut(log[i+len(mark):], "\n")
+	return words + line
+}
