@@ -8,8 +8,6 @@ import (
 
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind"
-	"github.com/decant-dev/decant/node/kind/calendar"
-	"github.com/decant-dev/decant/node/kind/contact"
 	"github.com/decant-dev/decant/node/kind/contentline"
 	"github.com/decant-dev/decant/node/preview"
 	"github.com/decant-dev/decant/node/target/folder"
@@ -204,17 +202,10 @@ func (a *applier) book(e *preview.Entry) (book, error) {
 		add[i] = r.Bytes(from)
 	}
 	b := book{}
-	for i, s := range compare(e.Kind, existing, add) {
+	for i, s := range kind.Compare(e.Kind, existing, add) {
 		b[preview.IdentityHash(records[i].Identity)] = s
 	}
 	clear(a.books) // one is enough: records follow their container
 	a.books[e.Ordinal] = &b
 	return b, nil
-}
-
-func compare(k item.Kind, existing []byte, add [][]byte) []contentline.State {
-	if k == item.Calendar {
-		return calendar.Compare(existing, add)
-	}
-	return contact.Compare(existing, add)
 }

@@ -1,10 +1,16 @@
 package kind
 
 import (
+	"bytes"
+	"crypto/sha256"
+
 	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/kind/bookmark"
 	"github.com/decant-dev/decant/node/kind/calendar"
+	"github.com/decant-dev/decant/node/kind/call"
 	"github.com/decant-dev/decant/node/kind/contact"
 	"github.com/decant-dev/decant/node/kind/contentline"
+	"github.com/decant-dev/decant/node/kind/message"
 )
 
 // Limits on a file that is split into records. A larger one is moved as what it is.
@@ -14,7 +20,13 @@ const (
 )
 
 // HasRecords reports whether files of a kind hold records.
-func HasRecords(k item.Kind) bool { return k == item.Contact || k == item.Calendar }
+func HasRecords(k item.Kind) bool {
+	switch k {
+	case item.Contact, item.Calendar, item.Message, item.Call, item.Bookmark:
+		return true
+	}
+	return false
+}
 
 // Records returns the records of a file of the kind k in their order, those that could
 // not be parsed with a Problem. It does not refer to data.
@@ -24,6 +36,12 @@ func Records(k item.Kind, data []byte) []contentline.Record {
 		return contact.Records(data)
 	case item.Calendar:
 		return calendar.Records(data)
+	case item.Message:
+		return message.Records(data)
+	case item.Call:
+		return call.Records(data)
+	case item.Bookmark:
+		return bookmark.Records(data)
 	}
 	return nil
 }
@@ -36,6 +54,46 @@ func Merge(k item.Kind, existing, from []byte) []byte {
 		return contact.Merge(existing, [][]byte{from})
 	case item.Calendar:
 		return calendar.Merge(existing, [][]byte{from})
+	case item.Message:
+		return message.Merge(existing, from)
+	case item.Call:
+		return call.Merge(existing, from)
+	case item.Bookmark:
+		return bookmark.Merge(existing, from)
 	}
 	return nil
 }
+
+// Compare tells for each run of records in add how the file existing stands to it: New if
+// it has none of their identities, Same if it has all of them as they are.
+func Compare(k item.Kind, existing []byte, add [][]byte) []contentline.State {
+	switch k {
+	case item.Contact:
+		return contact.Compare(existing, add)
+	case item.Calendar:
+		return calendar.Compare(existing, add)
+	}
+	identities, lines := map[string]bool{}, map[[32]byte]bool{}
+	for _, r := range Records(k, existing) {
+		identities[string(r.Identity)] = true
+		lines[lineSum(r.Bytes(existing))] = true
+	}
+	states := make([]contentline.State, len(add))
+	for i, a := range add {
+		same, met := true, false
+		for _, r := range Records(k, a) {
+			same = same && lines[lineSum(r.Bytes(a))]
+			met = met || r.Problem == "" && identities[string(r.Identity)]
+		}
+		switch {
+		case same:
+			states[i] = contentline.Same
+		case met:
+			states[i] = contentline.Differs
+		}
+	}
+	return states
+}
+
+// lineSum identifies a line without its break and the blanks around it.
+func lineSum(line []byte) [32]byte { return sha256.Sum256(bytes.TrimSpace(line)) }
