@@ -94,6 +94,7 @@ func formOf(name string) form {
 
 func (c *converter) property(p *cl.Property) {
 	f := formOf(p.Name())
+	c.notes.reading(p)
 	if f != formBinary && p.Encoding() == "BASE64" {
 		c.opaque(p)
 		return
@@ -399,8 +400,10 @@ func (c *converter) binary(p *cl.Property) {
 	}
 	switch {
 	case inline:
-		if media == "" {
-			media = sniff(data)
+		if media == "" && c.to == cl.VCard40 {
+			if media = sniff(data); media != "" {
+				c.notes.add(p.Name(), item.EffectAltered, "vCard 4.0 wants to know what it is", "", media)
+			}
 		}
 		p.SetBinary(data, media)
 		if c.to != cl.VCard40 {
@@ -413,11 +416,17 @@ func (c *converter) binary(p *cl.Property) {
 
 func (c *converter) binaryURI(p *cl.Property, text, media string) {
 	uri := isURI(text)
-	if v, ok := p.Param("VALUE"); ok && uri && c.to != cl.VCard21 && !strings.EqualFold(v, "text") {
+	kind, said := p.Param("VALUE")
+	defer func() {
+		if now, _ := p.Param("VALUE"); now != kind {
+			c.notes.add(p.Name(), item.EffectAltered, "vCard "+c.to.String()+" wants to know whether it is a URI", kind, now)
+		}
+	}()
+	switch {
+	case !uri:
+	case said && c.to != cl.VCard21 && !strings.EqualFold(kind, "text"), !said && c.to == cl.VCard30:
 		p.SetParam("VALUE", "uri")
-	} else if !ok && uri && c.to == cl.VCard30 {
-		p.SetParam("VALUE", "uri")
-	} else if c.to == cl.VCard21 && uri {
+	case c.to == cl.VCard21:
 		p.SetParam("VALUE", "URL")
 	}
 	switch {

@@ -157,6 +157,22 @@ func (n *notes) add(property string, e item.Effect, why, before, after string) {
 		Property: property, Effect: e, Why: why, Before: shown(before), After: shown(after)})
 }
 
+// reading tells what is not clear, or not kept, about how a property that is written anew was written.
+func (n *notes) reading(p *contentline.Property) {
+	if p.Joined() {
+		n.add("", item.EffectRepaired, "lines of "+p.Name()+" had no blank before them", value(p), "")
+		n.add(p.Name(), item.EffectRepaired, "its lines had no blank before them", value(p), "")
+	}
+	charset, ok := p.Param("CHARSET")
+	switch strings.ToUpper(charset) {
+	case "UTF-8", "US-ASCII", "ISO-8859-1", "WINDOWS-1252":
+	default:
+		if ok {
+			n.add(p.Name(), item.EffectAltered, "it was in "+charset+" and is in UTF-8", p.Value(), p.Text())
+		}
+	}
+}
+
 // shown cuts a value for a Change, between characters.
 func shown(s string) string {
 	if len(s) <= item.MaxShown {

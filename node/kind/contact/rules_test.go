@@ -69,7 +69,7 @@ func TestPublicBooksAgain(t *testing.T) {
 						continue
 					}
 					again, changes, ok := Rules{}.Shape(out, p)
-					if !ok || !bytes.Equal(again.Data, out.Data) || p.Strict && len(changes) > 0 {
+					if !ok || !bytes.Equal(again.Data, out.Data) {
 						t.Errorf("%s: shaped twice: %v\n%s\n%s", r.From, changes, out.Data, again.Data)
 					}
 					shaped = append(shaped, out)

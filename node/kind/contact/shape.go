@@ -22,12 +22,7 @@ func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, b
 	file, card := open(r.Data)
 	s := shaper{profile: p, file: file, card: card, notes: notes{record: r}}
 	if card == nil {
-		if p.Strict || p.Version != "" {
-			s.notes.add("", item.EffectDropped, "it is text outside of cards", string(r.Data), "")
-			return r, s.notes.list, false
-		}
-		s.notes.add("", item.EffectFlagged, "it is text outside of cards", string(r.Data), "")
-		return r, s.notes.list, true
+		return r, s.noCard(), !p.Strict && p.Version == ""
 	}
 	s.notes.uid = card.Text("UID")
 	if s.notes.record.Label == "" {
@@ -45,6 +40,23 @@ func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, b
 		r.Data = out
 	}
 	return r, s.notes.list, true
+}
+
+// noCard tells what is lost of a record that is none, line by line.
+func (s *shaper) noCard() []item.Change {
+	effect := item.EffectFlagged
+	if s.profile.Strict || s.profile.Version != "" {
+		effect = item.EffectDropped
+	}
+	for p := range s.file.Root.Properties() {
+		if !p.Blank() {
+			s.notes.add(p.Name(), effect, "it is outside of cards", value(p), "")
+		}
+	}
+	for c := range s.file.Root.Components() {
+		s.notes.add(c.Name, effect, "it is outside of cards", string(c.Bytes()), "")
+	}
+	return s.notes.list
 }
 
 type shaper struct {
@@ -76,12 +88,17 @@ func (s *shaper) run() {
 	s.drop()
 }
 
-// bytes is the result. A strict target gets the card alone.
+// bytes is the result. A strict target gets the card alone, without a break that has a CR too many or no LF.
 func (s *shaper) bytes() []byte {
-	if s.profile.Strict {
-		return bytes.TrimPrefix(s.card.Bytes(), []byte("\ufeff"))
+	if !s.profile.Strict {
+		return s.file.Root.Bytes()
 	}
-	return s.file.Root.Bytes()
+	out := bytes.TrimPrefix(s.card.Bytes(), []byte("\ufeff"))
+	switch s.file.Break() {
+	case "\r\n", "\n":
+		return out
+	}
+	return cl.AppendLines(nil, out, "\r\n")
 }
 
 // version returns what the card is to be converted to. A strict target gets no 2.1: RFC
@@ -213,6 +230,7 @@ func (s *shaper) mend() {
 		}
 		s.mendParams(p)
 		s.mendValue(p)
+		s.mendParts(p)
 		s.single(p, seen)
 	}
 	s.nicknames()
@@ -307,6 +325,7 @@ func (s *shaper) mendValue(p *cl.Property) {
 		return
 	}
 	text := p.Text()
+	s.notes.reading(p)
 	s.rewriteValue(p, f)
 	switch {
 	case problem == cl.ProblemCharset:
@@ -315,6 +334,32 @@ func (s *shaper) mendValue(p *cl.Property) {
 		s.notes.add(p.Name(), item.EffectRepaired, "it had control characters", fmt.Sprintf("%q", shown(before)), p.Text())
 	case p.Text() != text:
 		s.notes.add(p.Name(), item.EffectAltered, "the target takes no such escapes", before, p.Value())
+	}
+}
+
+// mendParts keeps what has more components than its property has: RFC 2426 and RFC 6350
+// know 5 of a name and 7 of an address. Of an extension whose parts are divided by
+// semicolons it tells that these come back as text.
+func (s *shaper) mendParts(p *cl.Property) {
+	most := map[string]int{"N": 5, "ADR": 7}[p.Name()]
+	switch v := p.Value(); {
+	case most > 0:
+		parts := p.Components()
+		if len(parts) <= most || strings.Trim(v, ";") == "" {
+			return
+		}
+		rest := strings.Trim(strings.Join(cl.SplitUnescaped(v, ';')[most:], ";"), ";")
+		if rest != "" {
+			name := keepName + p.Name()
+			all := p.Clone()
+			all.SetName(name)
+			at := slices.IndexFunc(s.card.Nodes, func(n cl.Node) bool { return n.Property == p })
+			s.card.Insert(at+1, cl.Node{Property: all})
+			s.notes.add(p.Name(), item.EffectMoved, fmt.Sprintf("the target keeps %d parts; %s has all", most, name), v, "")
+		}
+		p.SetValue(strings.Join(cl.SplitUnescaped(v, ';')[:most], ";"))
+	case strings.HasPrefix(p.Name(), "X-") && !strings.HasPrefix(p.Name(), keepName) && len(cl.SplitUnescaped(v, ';')) > 1:
+		s.notes.add(p.Name(), item.EffectAltered, "the target puts backslashes before its semicolons", v, "")
 	}
 }
 

@@ -122,7 +122,7 @@ func (p *Property) SetValue(value string) {
 func (p *Property) SetText(text string) {
 	if text = newlines(text); text != p.Text() || p.Check() != "" {
 		if p.dialect.Old() {
-			p.setEncoded(text)
+			p.setEncoded(strings.ReplaceAll(text, `\;`, `\\;`))
 		} else {
 			p.setEncoded(Escape(text, p.dialect))
 		}

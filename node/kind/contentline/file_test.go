@@ -121,13 +121,15 @@ func TestDecode(t *testing.T) {
 		{"no character set", v21 + "NOTE:M\xfcller", "Müller", ProblemCharset},
 		{"unknown character set", v21 + "NOTE;CHARSET=X-NONE:M\xfcller", "Müller", ProblemCharset},
 		{"quoted-printable in 3.0", v30 + "NOTE;ENCODING=QUOTED-PRINTABLE:M=C3=BCller", "Müller", ""},
-		{"escapes in 2.1", v21 + `NOTE:a\,b\\c`, `a\,b\\c`, ""},
+		{"escapes in 2.1", v21 + `NOTE:a\,b\\c\;d`, `a\,b\\c;d`, ""},
+		{"blank behind a soft break", v21 + "NOTE;ENCODING=QUOTED-PRINTABLE:a=\r\n b", "a b", ""},
 		{"escapes in 3.0", v30 + `NOTE:a\,b\;c\nd\Ne\\n http\://x \x \`, "a,b;c\nd\ne\\n http://x \\x \\", ""},
 		{"folds", v40 + "NOTE:Gr\xc3\r\n \xbc\r\n\t\xc3\x9fe", "Grüße", ""},
 		{"control character", v40 + "NOTE:a\x00b", "a\x00b", ProblemControl},
 		{"cut escapes", v21 + "NOTE;QUOTED-PRINTABLE:a=4", "a=4", ""},
 		{"broken soft break", v21 + "NOTE;QUOTED-PRINTABLE:a=", "a", ""},
 		{"backslash at the end of a line", v21 + "NOTE:one\\\r\ntwo\\\r\nthree", `one\ntwo\nthree`, ""},
+		{"backslash and semicolon in 2.1", v21 + `NOTE:\\;`, `\;`, ""},
 	} {
 		f := Parse([]byte(c.data + "\r\nEND:VCARD\r\n"))
 		p := f.Root.Nodes[0].Component.Get("NOTE")

@@ -126,27 +126,37 @@ func (p *Property) scan() *Scanner {
 	return s
 }
 
-// unfolded returns the line's text, cut off once it is longer than limit.
+// unfolded returns the line's text, cut off once it is longer than limit. Behind a soft
+// break of quoted-printable a blank is text.
 func (p *Property) unfolded(limit int) []byte {
-	if p.join == joinNone {
-		return p.scan().unfold(limit)
-	}
 	s := p.scan()
+	if p.join == joinNone && s.qp != yes {
+		return s.unfold(limit)
+	}
 	var out []byte
+	soft := false
 	for pos := s.Start; pos < s.End && len(out) <= limit; {
 		end := s.physical(pos)
 		text := s.data[pos:s.textEnd(pos, end)]
-		if pos > s.Start && len(text) > 0 && isBlank(text[0]) {
+		if pos > s.Start && !soft && len(text) > 0 && isBlank(text[0]) {
 			text = text[1:]
 		}
-		out = append(out, text[:min(len(text), limit+1)]...)
-		if n := len(text); p.join == joinBackslash && n > 0 && text[n-1] == '\\' && end < s.End {
+		n := len(text)
+		soft = s.qp == yes && end < s.End && n > 0 && text[n-1] == '='
+		if soft {
+			n--
+		}
+		out = append(out, text[:min(n, limit+1)]...)
+		if p.join == joinBackslash && n > 0 && text[n-1] == '\\' && end < s.End {
 			out = append(out, 'n')
 		}
 		pos = end
 	}
 	return out
 }
+
+// Joined reports whether the property goes on in lines without a blank before them, each behind a backslash.
+func (p *Property) Joined() bool { return p.join == joinBackslash }
 
 const noLimit = 1<<62 - 1
 

@@ -17,8 +17,8 @@ import (
 // read as Windows-1252, and Check tells it.
 func (p *Property) Text() string {
 	s, _ := p.plain()
-	if p.dialect.Old() {
-		return newlines(s)
+	if p.dialect.Old() { // only a semicolon is ever escaped
+		return newlines(strings.ReplaceAll(s, `\;`, ";"))
 	}
 	return newlines(Unescape(s, p.dialect))
 }
