@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/decant-dev/decant/node/format/dav"
@@ -47,7 +48,7 @@ func corpus(dir string, most int) (out []file, err error) {
 		if err != nil {
 			return err
 		}
-		records := rules[k].Split(filepath.ToSlash(name), data)
+		records := slices.DeleteFunc(rules[k].Split(filepath.ToSlash(name), data), nothing)
 		if most > 0 && len(records) > most {
 			records = records[:most]
 		}
@@ -57,6 +58,11 @@ func corpus(dir string, most int) (out []file, err error) {
 		return nil
 	})
 	return out, err
+}
+
+// nothing reports whether what Split has cut off is no record of anything: text outside of cards, or nothing but time zones.
+func nothing(r item.Record) bool {
+	return r.Kind == item.Contact && !dav.Holds(r.Kind, r.Data) || r.Kind == item.Calendar && len(dav.Components(r.Data)) == 0
 }
 
 // score is what became of the records of one kind on one server.
@@ -146,7 +152,8 @@ func (sc *score) file(ctx context.Context, s *server.Server, url string, f file,
 		case refused[j.write] != "":
 			sc.give(f.name, f.records[i], refused[j.write])
 		default:
-			if err := sc.compare(f.name, f.records[i], held[j.write], j.said); err != nil {
+			said := append(j.said, targetdav.Altered(f.kind, writes[j.write].Record.Data, held[j.write].Data)...)
+			if err := sc.compare(f.name, f.records[i], held[j.write], said); err != nil {
 				return err
 			}
 		}
