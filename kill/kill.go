@@ -99,12 +99,13 @@ const (
 var All = []Name{
 	ServerBlobWritten, ServerBlobSynced, ServerBlobIndexed, ServerOpened, ServerClaimed, ServerPinned, ServerCommitted,
 	ServerPosted, ServerAcked, ServerFinished, ServerBlobsRemoved, ServerNameplate,
-	SenderSession, SenderScanned, SenderOpened, SenderGuess, SenderPaired, SenderGranted, SenderPinned, SenderCatalog,
+	SenderSession, SenderGathered, SenderScanned, SenderOpened, SenderGuess, SenderPaired, SenderGranted, SenderPinned, SenderCatalog,
 	SenderPackPut, SenderPackNoted, SenderAnnounced, SenderPages, SenderRoot, SenderCommitted, SenderSent, SenderReceipt,
 	SenderAcked, SenderFinished,
 	ReceiverSession, ReceiverGuess, ReceiverClaimed, ReceiverGranted, ReceiverEpoch, ReceiverPlanned, ReceiverStaged,
 	ReceiverNoted, ReceiverSynced, ReceiverUndoLog, ReceiverRenamed, ReceiverApplied, ReceiverAllDone, ReceiverReceipt,
 	ReceiverPosted, ReceiverCleaned,
+	ReceiverDeliverPlanned, ReceiverDeliverBegun, ReceiverDelivered, ReceiverDeliverNoted,
 	ReceiverDeskPlate, ReceiverDeskOpened, ReceiverDeskPinned, ReceiverDeskPosted, ReceiverDeskAcked, ReceiverDeskAdmitted,
 	ReceiverDeskClaimed, ReceiverDeskTaken, ReceiverDeskSpooled, ReceiverDeskFlushed, ReceiverDeskCommitted, ReceiverDeskFinished,
 }

@@ -35,6 +35,8 @@ type arrived struct {
 	w        *env.World
 	mode     string
 	to       string
+	into     string        // the new device's apps, into which records are brought (by ticket)
+	sources  []string      // of these records
 	sent     []*env.Result // the sender's runs, and those that ask for the receipt
 	received []*env.Result
 	scripted int // deaths that belong to the mode
@@ -120,7 +122,7 @@ func (j journey) run(t *testing.T, src string) *arrived {
 		return append(slices.Clone(j.env), env.KillEnv(j.kill[side]...))
 	}
 	w := env.NewWorld(t, env.WorldOptions{Build: j.build, Limit: 45 * time.Second, Server: env.ServerOptions{Env: with("server"), Args: []string{"--fast-only"}}})
-	a := &arrived{w: w, mode: j.mode, to: target(t, w.Dir)}
+	a := &arrived{w: w, mode: j.mode, to: target(t, w.Dir), into: apps(t, w.Dir), sources: archives(t, w.Dir)}
 	first := w.Server.Process()
 	stop := w.Server.KeepAlive()
 	device := func(name, side string, args ...string) env.Command {
@@ -179,14 +181,61 @@ func (a *arrived) orReceipt(life int, again env.Command, name string) env.Comman
 	return again
 }
 
+// timeless gives everything below a directory one time, and returns the directory.
+func timeless(t *testing.T, dir string) string {
+	t.Helper()
+	at := time.Date(2023, 1, 2, 3, 4, 5, 0, time.UTC)
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return errors.Join(err, os.Chtimes(path, at, at))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// apps makes what the new device's apps have already.
+func apps(t *testing.T, dir string) string {
+	dir = filepath.Join(dir, "apps")
+	write(t, filepath.Join(dir, "sms.xml"), messages(3, 7))
+	write(t, filepath.Join(dir, "Here.nmconnection"), "[connection]\nid=Here\ntype=wifi\n\n[wifi]\nssid=Here\n")
+	return dir
+}
+
+// archives makes what the old device's apps have exported, and names it as sources.
+func archives(t *testing.T, dir string) []string {
+	dir = filepath.Join(dir, "exports")
+	write(t, filepath.Join(dir, "sms.xml"), messages(0, 6))
+	var b strings.Builder
+	for i := range 100 { // more than one batch
+		fmt.Fprintf(&b, "network={\n\tssid=\"network %d\"\n\tpsk=\"as secret as %d\"\n}\n", i, i)
+	}
+	write(t, filepath.Join(dir, "wpa_supplicant.conf"), b.String())
+	return []string{"smsxml:" + filepath.Join(dir, "sms.xml"), "wifi:" + filepath.Join(dir, "wpa_supplicant.conf")}
+}
+
+// messages is an archive of the messages from first to last.
+func messages(first, last int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "<?xml version='1.0' encoding='UTF-8' standalone='yes' ?>\n<smses count=\"%d\">\n", last-first+1)
+	for i := first; i <= last; i++ {
+		fmt.Fprintf(&b, "  <sms protocol=\"0\" address=\"+4930%d\" date=\"%d\" type=\"1\" body=\"message %d &#55357;&#56832;\" read=\"1\" status=\"-1\" />\n", 5550100+i, 1700000000000+i, i)
+	}
+	b.WriteString("</smses>\n")
+	return b.String()
+}
+
 // byTicket sends, then receives, then asks for the receipt.
 func (a *arrived) byTicket(device commander, src string) (err error) {
 	if a.sent, err = env.Survive(a.w.Ctx, func(int) (env.Command, error) {
-		return device("old", "sender", "send", "--ticket", src), nil
+		return device("old", "sender", append([]string{"send", "--ticket", src}, a.sources...)...), nil
 	}, env.ExitTryAgain); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	receive := device("new", "receiver", "receive", "--ticket", "--ticket-fd", "3", "--yes", "--to", a.to)
+	receive := device("new", "receiver", "receive", "--ticket", "--ticket-fd", "3", "--yes", "--to", a.to, "--into", "smsxml:"+filepath.Join(a.into, "sms.xml"), "--into", "wifi:"+a.into)
 	receive.Secret = a.sent[len(a.sent)-1].Ticket()
 	if a.received, err = env.Survive(a.w.Ctx, func(life int) (env.Command, error) {
 		return a.orReceipt(life, receive, "new"), nil
@@ -326,6 +375,8 @@ func (a *arrived) check(t *testing.T) {
 		t.Errorf("verify: %+v", v)
 	}
 	settle(t, a.to)
+	timeless(t, filepath.Join(a.to, "Messages")) // they were made when they were gathered
+	timeless(t, filepath.Join(a.to, "Networks"))
 	a.nameUndo(t)
 }
 

@@ -79,6 +79,9 @@ func (b *bench) deadly(t *testing.T, mode string, points ...string) *arrived {
 	if err := corpus.Compare(quiet.to, a.to); err != nil {
 		t.Error(err)
 	}
+	if err := corpus.Compare(timeless(t, quiet.into), timeless(t, a.into)); err != nil {
+		t.Errorf("the apps: %v", err)
+	}
 	if !reflect.DeepEqual(a.kinds, quiet.kinds) {
 		t.Errorf("the receipt counts %v, and without a death %v", a.kinds, quiet.kinds)
 	}
