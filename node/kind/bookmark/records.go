@@ -105,11 +105,11 @@ func (b *Bookmark) fingerprint() [32]byte {
 	return sha256.Sum256(c.Encode())
 }
 
-// Version is a text that changes whenever anything about the node does but its position, that
-// of its folders, and its GUID.
+// Version is a text that changes whenever a person changes the node: anything but its position,
+// that of its folders, its GUID, and when it was visited.
 func (b *Bookmark) Version() string {
 	c := *b
-	c.Nth = nil
+	c.Nth, c.Visited = nil, 0
 	sum := c.fingerprint()
 	return string(appendHex(nil, sum[:16]))
 }

@@ -17,6 +17,7 @@ const (
 	NoMenu       = "ROOT/MENU"        // the target has no such root: its nodes go into a folder of that name among the others
 	NoMobile     = "ROOT/MOBILE"      // likewise
 	NoSeparators = "SEPARATOR"        // the target has none
+	NoCapitals   = "KEYWORD/CASE"     // the target has keywords in small letters only
 	FolderPrefix = "FOLDER/"          // before a property's name: of folders only
 	URLPrefix    = "BOOKMARK/"        // of bookmarks only
 	menuFolder   = "Bookmarks Menu"   // where a target without a menu has its nodes
@@ -169,6 +170,10 @@ func (s *shaper) properties() {
 			s.changed = true
 			s.tell(p.name, item.EffectDropped, "the target has no such property", v, "")
 		}
+	}
+	if low := strings.ToLower(b.Keyword); low != b.Keyword && s.drops(NoCapitals) {
+		s.tell("KEYWORD", item.EffectAltered, "the target has keywords in small letters only", b.Keyword, low)
+		b.Keyword, s.changed = low, true
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.X)) {
 		if s.drops("X-" + strings.ToUpper(name)) {
