@@ -23,10 +23,13 @@ const noCard = "(no card)"
 // card before them, at the start of the file to the first one, so that the records one
 // after the other are the file. Other text outside of cards is a record of its own, as is a card
 // that is not closed. UTF-16 becomes UTF-8.
-func (Rules) Split(path string, data []byte) []item.Record {
+func (Rules) Split(path string, data []byte) []item.Record { return SplitFrom(path, 1, data) }
+
+// SplitFrom is Rules.Split for a part of a file that begins at a line.
+func SplitFrom(path string, line int, data []byte) []item.Record {
 	text := contentline.Narrow(data)
 	var out []item.Record
-	at, line := 0, 1
+	at := 0
 	add := func(end int, card bool) {
 		piece := text[at:end:end]
 		if !card && blank(piece) {

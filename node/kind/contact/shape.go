@@ -13,16 +13,19 @@ import (
 	"github.com/decant-dev/decant/node/kind/rule"
 )
 
-// Shape gives a card the version and the properties that the target takes. See the
+// Shape gives a card the version and the properties that the target takes. A card without
+// an end gets one for every target, since it would take what follows for a part of it. See the
 // methods of shaper for what a strict target needs.
 func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, bool) {
 	if p.Version == "" && !p.Strict && len(p.Drops) == 0 && p.MaxSize == 0 {
-		return r, nil, true
+		if all := Records(r.Data); len(all) == 1 && all[0].Problem == "" {
+			return r, nil, true
+		}
 	}
 	file, card := open(r.Data)
 	s := shaper{profile: p, file: file, card: card, notes: notes{record: r}}
 	if card == nil {
-		return r, s.noCard(), !p.Strict && p.Version == ""
+		return r, s.noCard(), false
 	}
 	s.notes.uid = card.Text("UID")
 	if s.notes.record.Label == "" {
@@ -44,17 +47,16 @@ func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, b
 
 // noCard tells what is lost of a record that is none, line by line.
 func (s *shaper) noCard() []item.Change {
-	effect := item.EffectFlagged
-	if s.profile.Strict || s.profile.Version != "" {
-		effect = item.EffectDropped
-	}
 	for p := range s.file.Root.Properties() {
 		if !p.Blank() {
-			s.notes.add(p.Name(), effect, "it is outside of cards", value(p), "")
+			s.notes.add(p.Name(), item.EffectDropped, "it is outside of cards", value(p), "")
 		}
 	}
+	if len(s.file.Root.Nodes) == 0 {
+		s.notes.add("", item.EffectDropped, "it is empty", "", "")
+	}
 	for c := range s.file.Root.Components() {
-		s.notes.add(c.Name, effect, "it is outside of cards", string(c.Bytes()), "")
+		s.notes.add(c.Name, item.EffectDropped, "it is outside of cards", string(c.Bytes()), "")
 	}
 	return s.notes.list
 }
@@ -69,13 +71,12 @@ type shaper struct {
 func (s *shaper) run() {
 	strict := s.profile.Strict
 	original := s.card.Bytes()
+	s.close()
 	if strict {
 		s.outside()
-		s.close()
 		s.lines()
 	}
 	if to, ok := s.version(); ok {
-		s.close()
 		if strict {
 			s.charsets()
 		}

@@ -97,3 +97,13 @@ func Narrow(data []byte) []byte {
 	text, _ := narrow(data)
 	return text
 }
+
+// Widen returns text in UTF-16 if that is what like is in, with its byte order and mark;
+// else text itself.
+func Widen(like, text []byte) []byte {
+	if w := wideKind(like); w != nil {
+		w.tail = nil
+		return w.widen(text)
+	}
+	return text
+}
