@@ -112,6 +112,7 @@ func (c *Call) columns(v rawjson.Value) bool {
 
 func (c *Call) names(v rawjson.Value) bool {
 	elements, err := rawjson.Array(v)
+	c.Order = make([]string, 0, len(elements))
 	for _, e := range elements {
 		s, ok := e.String()
 		if !ok {
@@ -153,10 +154,14 @@ func (c *Call) Bytes() []byte {
 		}
 		b = append(b, '}')
 	}
-	if len(c.Order) > 0 {
+	if c.Order != nil {
 		name("order")
+		b = append(b, '[')
 		for i, n := range c.Order {
-			b = rawjson.AppendString(append(b, "[,"[min(i, 1)]), n)
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = rawjson.AppendString(b, n)
 		}
 		b = append(b, ']')
 	}

@@ -141,7 +141,7 @@ func locked(m *Message) *Flag  { return &m.Locked }
 func sbrAddress() field {
 	f := textField("address", address, null)
 	f.get = func(m *Message) (string, bool) {
-		if m.Address.Known || m.Type != MMS {
+		if m.Address.Known || m.Form == FormSBR {
 			return m.Address.S, m.Address.Known
 		}
 		s := strings.Join(m.others(), "~")

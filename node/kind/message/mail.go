@@ -201,9 +201,12 @@ func oneLine(s string) string {
 
 func writeText(b *bytes.Buffer, contentType, more, text string) {
 	b.WriteString("Content-Type: " + contentType + "\r\nContent-Transfer-Encoding: quoted-printable\r\n" + more + "\r\n")
-	w := quotedprintable.NewWriter(b)
-	w.Write([]byte(strings.ToValidUTF8(text, "\ufffd")))
+	var q bytes.Buffer
+	w := quotedprintable.NewWriter(&q)
+	w.Write([]byte("\n" + strings.ToValidUTF8(text, "\ufffd")))
 	w.Close()
+	// No line begins with "From ", so that no mbox file needs to quote it (RFC 2049, section 3).
+	b.Write(bytes.ReplaceAll(q.Bytes(), []byte("\nFrom "), []byte("\n=46rom "))[len("\r\n"):])
 	b.WriteString("\r\n")
 }
 
@@ -291,6 +294,16 @@ func stateOf(raw []byte) (status, xStatus string, known bool) {
 		}
 	}
 	return status, xStatus, known
+}
+
+// mbox prepares a mail for an mbox file.
+func (s *shaper) mbox() {
+	m := s.m
+	if n := len(m.Raw); n == 0 || m.Raw[n-1] != '\n' {
+		m.Raw, s.altered = append(slices.Clip(m.Raw), '\n'), true
+		s.change("BODY", item.EffectAltered, "in an mbox file its last line has a line break", "", "")
+	}
+	s.flags()
 }
 
 // flags puts a Maildir's flags into the header, where an mbox file has them.

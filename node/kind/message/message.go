@@ -438,7 +438,7 @@ func (w *writer) columns(x []Column) {
 }
 
 func (w *writer) strings(n string, s []string) {
-	if len(s) > 0 {
+	if s != nil {
 		w.name(n)
 		array(w, s, func(w *writer, s *string) { w.dst = rawjson.AppendString(w.dst, *s) })
 	}

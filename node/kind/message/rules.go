@@ -305,7 +305,7 @@ func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, b
 	s := shaper{m: m}
 	ok := s.shape(p.Version)
 	if s.altered {
-		r.Data = m.Bytes()
+		r.Data = s.m.Bytes()
 	}
 	if ok && p.MaxSize > 0 && int64(len(r.Data)) > p.MaxSize {
 		s.change("", item.EffectDropped, "it is larger than the target takes", strconv.Itoa(len(r.Data)), "")
@@ -344,7 +344,7 @@ func (s *shaper) shape(form string) bool {
 		fromPhone := s.m.Type != Mail
 		s.mail()
 		told := len(s.changes)
-		s.flags()
+		s.mbox()
 		if fromPhone {
 			s.changes = s.changes[:told]
 		}
@@ -408,6 +408,7 @@ func (s *shaper) provider() {
 	if m.Type == MMS {
 		s.seconds("DATE", &m.Date)
 		s.seconds("DATE_SENT", &m.DateSent)
+		s.people()
 	}
 	for _, x := range m.XML {
 		s.change("XML", item.EffectDropped, "the target has no place for an unknown element", x, "")
@@ -423,6 +424,23 @@ func (s *shaper) provider() {
 			p.Order, s.altered = nil, true
 			s.change("PART/DATA", item.EffectAltered, "its bytes are the same, their base64 is written in the usual way", v, string(p.Base64[:min(len(p.Base64), item.MaxShown)]))
 		}
+	}
+}
+
+// people makes addresses of an MMS that has none: the provider would put it into a thread with nobody.
+func (s *shaper) people() {
+	m := s.m
+	if len(m.Addrs) > 0 {
+		return
+	}
+	for i, a := range split(m.Address) {
+		role := "to"
+		if i == 0 && m.Box == "received" {
+			role = "from"
+		}
+		m.Addrs = append(m.Addrs, Addr{Role: role, Address: Known(a)})
+		s.altered = true
+		s.change("ADDRESSES", item.EffectAdded, "the provider needs to know who takes part", "", a+" ("+role+")")
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -82,38 +80,20 @@ func (a *Archive) Profile(context.Context, item.Kind) (rule.Profile, error) {
 // Close does nothing: the file is open only while it is read or written.
 func (a *Archive) Close() error { return nil }
 
-// names gives records their IDs: a hash of what identifies them, and a number if there are several such.
-type names map[[12]byte]int
-
-func (n names) id(k item.Kind, data []byte) string {
-	identity := data
+// identity is what identifies a record.
+func identity(k item.Kind, data []byte) []byte {
 	if k == item.Call {
 		if c, err := call.Decode(data); err == nil {
-			identity = c.Identity()
+			return c.Identity()
 		}
 	} else if m, err := message.Decode(data); err == nil {
-		identity = m.Identity()
+		return m.Identity()
 	}
-	sum := sha256.Sum256(identity)
-	key := [12]byte(sum[:])
-	n[key]++
-	if n[key] == 1 {
-		return hex.EncodeToString(key[:])
-	}
-	return hex.EncodeToString(key[:]) + "-" + strconv.Itoa(n[key])
+	return data
 }
-
-type version [16]byte
-
-func versionOf(data []byte) version {
-	sum := sha256.Sum256(data)
-	return version(sum[:16])
-}
-
-func (v version) String() string { return hex.EncodeToString(v[:]) }
 
 // each reads the archive; the records' bytes are from rec.Offset to rec.End.
-func (a *Archive) each(ctx context.Context, in io.Reader, ids names, f func(e target.Existing, rec *format.Record) error) (*format.Reader, error) {
+func (a *Archive) each(ctx context.Context, in io.Reader, f func(e target.Existing, rec *format.Record) error) (*format.Reader, error) {
 	r := format.NewReader(in)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -133,7 +113,7 @@ func (a *Archive) each(ctx context.Context, in io.Reader, ids names, f func(e ta
 			continue
 		}
 		data, label, _ := rec.Canonical()
-		e := target.Existing{ID: ids.id(a.kind, data), Version: versionOf(data).String()}
+		e := target.Existing{Version: wholefile.Version(data)}
 		e.Record = item.Record{Kind: a.kind, Label: label, From: filepath.Base(a.Path()) + ":" + strconv.Itoa(rec.Number), Data: data}
 		if err := f(e, rec); err != nil {
 			return r, err
@@ -148,7 +128,11 @@ func (a *Archive) Read(ctx context.Context, k item.Kind, each func(target.Existi
 		return err
 	}
 	defer in.Close()
-	_, err = a.each(ctx, in, names{}, func(e target.Existing, _ *format.Record) error { return each(e) })
+	names := wholefile.Names{}
+	_, err = a.each(ctx, in, func(e target.Existing, _ *format.Record) error {
+		e.ID = names.ID(identity(k, e.Data))
+		return each(e)
+	})
 	return err
 }
 
@@ -177,13 +161,9 @@ type edit struct {
 
 // plan is what Write finds out before it writes.
 type plan struct {
-	changes []target.Write
-	errs    []error
-	there   map[int]target.Existing // creations that are in the archive already
-	edits   []edit
-	count   int
-	ids     names
-	written bool // there is something to write
+	*wholefile.Plan
+	edits []edit
+	added []int
 }
 
 // Write carries out all changes in one rewriting of the file.
@@ -191,7 +171,10 @@ func (a *Archive) Write(ctx context.Context, k item.Kind, changes []target.Write
 	if k != a.kind {
 		return fmt.Errorf("an archive of one kind holds no %s", k)
 	}
-	p := &plan{changes: changes, errs: make([]error, len(changes)), there: map[int]target.Existing{}, ids: names{}}
+	p := &plan{Plan: wholefile.NewPlan(changes, func(data []byte) (string, error) {
+		data, err := a.canonical(data)
+		return wholefile.Version(data), err
+	})}
 	in, err := a.open()
 	if err != nil {
 		return err
@@ -208,72 +191,58 @@ func (a *Archive) Write(ctx context.Context, k item.Kind, changes []target.Write
 	if err := a.plan(ctx, p, in); err != nil {
 		return err
 	}
-	if p.written {
+	if p.Needed() {
 		if err := a.ReplaceSeen(seen, func(w io.Writer) error { return a.rewrite(ctx, p, in, w) }); err != nil {
 			return err
 		}
 	}
-	return a.report(p, done)
+	return p.Report(a.now, done)
+}
+
+// now is what the archive holds for a record that was written.
+func (a *Archive) now(c target.Write) (e target.Existing, id []byte, err error) {
+	e = target.Existing{Record: c.Record}
+	if e.Data, err = a.canonical(c.Record.Data); err != nil {
+		return e, nil, err
+	}
+	e.Version = wholefile.Version(e.Data)
+	return e, identity(a.kind, e.Data), nil
 }
 
 // plan finds where the changes are to be made, and which can't.
 func (a *Archive) plan(ctx context.Context, p *plan, in *os.File) error {
-	byID := map[string]int{}
-	fresh := map[version]int{}
-	for i, c := range p.changes {
-		if len(c.Record.Data) > 0 {
-			data, err := a.canonical(c.Record.Data)
-			if err != nil {
-				p.errs[i] = err
-				continue
-			}
-			if c.ID == "" {
-				fresh[versionOf(data)] = i
-			}
-		}
-		if c.ID != "" {
-			byID[c.ID] = i
-			p.errs[i] = target.ErrEdited // unless it is found
-		}
+	if in == nil {
+		p.added = p.Added()
+		p.Count = len(p.added)
+		return nil
 	}
-	var r *format.Reader
-	if in != nil {
-		var err error
-		r, err = a.each(ctx, in, p.ids, func(e target.Existing, rec *format.Record) error {
-			p.count++
-			if i, ok := byID[e.ID]; ok && p.changes[i].Version == e.Version {
-				return p.replace(a, i, in, rec)
-			}
-			if i, ok := fresh[version(decodeHex(e.Version))]; ok {
-				p.there[i] = e
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+	r, err := a.each(ctx, in, func(e target.Existing, rec *format.Record) error {
+		if i, ok := p.Meet(&e, identity(a.kind, e.Data)); ok {
+			return p.edit(a, p.Changes[i], in, rec)
 		}
-		if !r.Whole() || r.Root().Close == 0 {
-			return fmt.Errorf("%s ends before its end tag: nothing is written to it", filepath.Base(a.Path()))
-		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
-	p.finish(r)
+	if !r.Whole() || r.Root().Close == 0 {
+		return fmt.Errorf("%s ends before its end tag: nothing is written to it", filepath.Base(a.Path()))
+	}
+	p.added = p.Added()
+	p.Count += len(p.added)
+	p.finish(r.Root())
 	return nil
 }
 
-func decodeHex(s string) []byte { b, _ := hex.DecodeString(s); return b }
-
-// replace notes that a record is replaced or deleted.
-func (p *plan) replace(a *Archive, i int, in io.ReaderAt, rec *format.Record) error {
-	p.errs[i] = nil
+// edit notes that a record is replaced or deleted.
+func (p *plan) edit(a *Archive, c target.Write, in io.ReaderAt, rec *format.Record) error {
 	e := edit{start: rec.Offset, end: rec.End}
-	if len(p.changes[i].Record.Data) == 0 {
-		p.count--
+	if len(c.Record.Data) == 0 {
 		e.start, e.end = wholeLine(in, e.start, e.end)
 	} else {
-		text, err := a.element(p.changes[i].Record.Data)
+		text, err := a.element(c.Record.Data)
 		if err != nil {
-			p.errs[i] = err
-			return nil
+			return err
 		}
 		e.with = bytes.TrimSpace(text)
 	}
@@ -303,23 +272,11 @@ func wholeLine(in io.ReaderAt, start, end int64) (int64, int64) {
 }
 
 // finish adds the edits of the start tag and the end.
-func (p *plan) finish(r *format.Reader) {
-	added := 0
-	for i, c := range p.changes {
-		if _, there := p.there[i]; c.ID == "" && p.errs[i] == nil && !there {
-			added++
-		}
-	}
-	p.written = added+len(p.edits) > 0
-	p.count += added
-	if r == nil || !p.written {
-		return
-	}
-	root := r.Root()
+func (p *plan) finish(root *format.Root) {
 	if root.CountEnd > root.CountStart {
-		p.edits = append(p.edits, edit{start: root.CountStart, end: root.CountEnd, with: []byte(strconv.Itoa(p.count))})
+		p.edits = append(p.edits, edit{start: root.CountStart, end: root.CountEnd, with: []byte(strconv.Itoa(p.Count))})
 	}
-	if added > 0 {
+	if len(p.added) > 0 {
 		at := edit{start: root.Close, end: root.Close, added: true}
 		if root.Slash > 0 {
 			at = edit{start: root.Slash, end: root.Close, with: []byte(">\n"), added: true}
@@ -337,7 +294,7 @@ func (a *Archive) rewrite(ctx context.Context, p *plan, in *os.File, to io.Write
 		name = "calls"
 	}
 	if in == nil {
-		w.Write(format.Head(name, p.count))
+		w.Write(format.Head(name, p.Count))
 		if err := a.add(ctx, p, w); err != nil {
 			return err
 		}
@@ -383,11 +340,8 @@ func (a *Archive) addHere(ctx context.Context, p *plan, in io.ReaderAt, w *bufio
 
 // add writes the new records.
 func (a *Archive) add(ctx context.Context, p *plan, w *bufio.Writer) error {
-	for i, c := range p.changes {
-		if _, there := p.there[i]; c.ID != "" || p.errs[i] != nil || there {
-			continue
-		}
-		text, err := a.element(c.Record.Data)
+	for _, i := range p.added {
+		text, err := a.element(p.Changes[i].Record.Data)
 		if err != nil {
 			return err
 		}
@@ -432,29 +386,4 @@ func (a *Archive) canonical(data []byte) ([]byte, error) {
 	}
 	out, _, _ := rec.Canonical()
 	return out, nil
-}
-
-// report tells what became of each change.
-func (a *Archive) report(p *plan, done func(int, target.Existing, error) error) error {
-	for i, c := range p.changes {
-		e, there := p.there[i]
-		if !there && p.errs[i] == nil && len(c.Record.Data) > 0 {
-			data, err := a.canonical(c.Record.Data)
-			if err != nil {
-				return err
-			}
-			e = target.Existing{Record: c.Record, ID: c.ID, Version: versionOf(data).String()}
-			if id := p.ids.id(a.kind, data); c.ID == "" || !strings.HasPrefix(c.ID, id[:24]) {
-				e.ID = id
-			}
-			e.Record.Data = data
-		}
-		if p.errs[i] != nil {
-			e = target.Existing{}
-		}
-		if err := done(i, e, p.errs[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
