@@ -176,18 +176,18 @@ func write(tb testing.TB, t Target, writes []target.Write) []target.Existing {
 }
 
 // outline is what the bar is about: folder, order, title and address, and times in seconds.
-func outline(tb testing.TB, records []item.Record, p rule.Profile, times bool) (lines []string) {
+// Addresses are compared as they are, or in the form that browsers bring them into.
+func outline(tb testing.TB, records []item.Record, exact bool) (lines []string) {
 	tb.Helper()
 	for _, r := range records {
 		b, err := bookmark.Parse(r.Data)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		added := int64(0)
-		if times {
-			added = b.Added / 1e6
+		if !exact {
+			b.URL = bookmark.Canonical(b.URL)
 		}
-		lines = append(lines, fmt.Sprintf("%s|%q|%v|%s|%q|%s|%d", b.Root, b.Path, b.Nth, b.Type, b.Title, b.URL, added))
+		lines = append(lines, fmt.Sprintf("%s|%q|%v|%s|%q|%s|%d", b.Root, b.Path, b.Nth, b.Type, b.Title, b.URL, b.Added/1e6))
 	}
 	return lines
 }
@@ -257,8 +257,8 @@ func TestAnyToAny(t *testing.T) {
 						want = append(want, out)
 					}
 				}
-				got := outline(t, readAll(t, arg), profile, true)
-				wanted := outline(t, want, profile, true)
+				got := outline(t, readAll(t, arg), true)
+				wanted := outline(t, want, true)
 				if to == "chromium" { // where the nodes of the menu come into a folder that no record asks for
 					got = slices.DeleteFunc(got, func(s string) bool { return strings.HasPrefix(s, `other|[]|[]|folder|"Bookmarks Menu"|`) })
 					slices.Sort(got)
@@ -338,10 +338,9 @@ func TestMergeAndTakeBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			profile, _ := tg.Profile(context.Background(), item.Bookmark)
 			old := everything()[:8]
 			deliver(t, tg, old)
-			was := outline(t, readAll(t, arg), profile, true)
+			was := outline(t, readAll(t, arg), true)
 			d := deliver(t, tg, everything())
 			if len(d.now) == 0 {
 				t.Fatal("nothing is new")
@@ -355,7 +354,7 @@ func TestMergeAndTakeBack(t *testing.T) {
 				back = append(back, w)
 			}
 			write(t, tg, back)
-			if got := outline(t, readAll(t, arg), profile, true); !slices.Equal(got, was) {
+			if got := outline(t, readAll(t, arg), true); !slices.Equal(got, was) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(was, "\n"))
 			}
 		})

@@ -89,7 +89,7 @@ func (w *writer) all(ctx context.Context, changes []target.Write) error {
 			return err
 		}
 		c := &changes[i]
-		if n := w.byID[c.ID]; c.ID != "" && c.Record.Data == nil && n != nil && n.Type == bookmark.Folder {
+		if n := w.byID[c.ID]; c.ID != "" && len(c.Record.Data) == 0 && n != nil && n.Type == bookmark.Folder {
 			folders = append(folders, i)
 			continue
 		}
@@ -119,7 +119,7 @@ func (w *writer) one(i int, c *target.Write) error {
 		r.err = target.ErrEdited
 		return nil
 	}
-	if c.Record.Data == nil {
+	if len(c.Record.Data) == 0 {
 		return w.delete(r, c.ID, n)
 	}
 	b, err := bookmark.Parse(c.Record.Data)
