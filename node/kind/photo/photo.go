@@ -1,16 +1,19 @@
-// Package photo tells pictures and films by their first bytes and reads when a picture
-// was taken. It decodes no picture and changes none. docs/SPEC.md section 4.1 says what
-// an item keeps of it.
+// Package photo tells pictures and films by their first bytes and reads when one was
+// taken, and which still and film belong together. It decodes no picture and changes
+// none. It says nothing rather than something doubtful. docs/SPEC.md section 4.1 says
+// what an item keeps of it.
 package photo
 
 import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/bep/imagemeta"
 
+	"github.com/decant-dev/decant/node/format/mp4"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind"
 )
@@ -76,17 +79,95 @@ func has(head []byte, offset int, magic string) bool {
 	return len(head) >= offset+len(magic) && string(head[offset:offset+len(magic)]) == magic
 }
 
-// TakenAt returns when a picture was taken, as the camera wrote it (EXIF
-// DateTimeOriginal): RFC 3339 with a zone if the camera wrote that too
-// (OffsetTimeOriginal), else without one. It returns "" if the first HeadSize bytes do not
-// say so beyond doubt. It may be called concurrently, and returns in bounded time
-// whatever the bytes are.
+// Origin is where a time was found.
+type Origin string
+
+// The origins, the most trustworthy first.
+const (
+	EXIF      Origin = "EXIF"      // DateTimeOriginal, with OffsetTimeOriginal if that is there
+	QuickTime Origin = "QuickTime" // a film's creationdate with its zone, or the UTC of its header
+	XMP       Origin = "XMP"       // exif:DateTimeOriginal of an XMP packet
+	IPTC      Origin = "IPTC"      // DateCreated and TimeCreated, with its zone
+)
+
+// Info is what a picture or film says of itself.
+type Info struct {
+	TakenAt string // RFC 3339 with a zone if the camera wrote one, else without; "" is unknown
+	Origin  Origin // of TakenAt
+	Pair    string // what the still and the film of one Live Photo have in common; "" is none
+	Motion  bool   // an Android Motion Photo: the film is part of the file
+	Lies    bool   // its name says that it is a picture or film, and its first bytes that it is none
+}
+
+// TakenAt returns when a picture or film was taken, as the camera wrote it: RFC 3339 with
+// a zone if the camera wrote that too, else without one. It returns "" if the first HeadSize
+// bytes do not say so beyond doubt. It may be called concurrently, and returns in bounded
+// time whatever the bytes are.
 func TakenAt(head []byte) string {
 	head = head[:min(len(head), HeadSize)]
-	f := format(head)
-	if f == formatNone || f == opaque {
-		return ""
+	at, _ := takenAt(bytes.NewReader(head), int64(len(head)), head)
+	return at
+}
+
+// MaxRead is how many bytes of a file Read looks at, at most.
+const MaxRead = 1 << 20
+
+// Read is TakenAt for a file, of which it may look at more than the beginning: films keep what
+// they say at their end. name is used for Info.Lies only.
+func Read(name string, r io.ReaderAt, size int64) Info {
+	b := &sparing{r: r, left: MaxRead}
+	head := make([]byte, min(size, HeadSize))
+	n, _ := b.ReadAt(head, 0)
+	head = head[:n]
+	i := Info{Lies: kind.Of(name) == item.Photo && n > 0 && format(head) == formatNone}
+	if i.Lies {
+		return i
 	}
+	i.TakenAt, i.Origin = takenAt(b, size, head)
+	i.Pair = applePair(head)
+	i.Motion = bytes.Contains(head, []byte("GCamera:MicroVideo=\"1\"")) || bytes.Contains(head, []byte("GCamera:MotionPhoto=\"1\"")) || bytes.Contains(head, []byte("Camera:MotionPhoto=\"1\""))
+	if i.Pair == "" && isFilm(head) {
+		f, _ := mp4.ReadFilm(b, size)
+		i.Pair = f.Pair
+	}
+	return i
+}
+
+// takenAt asks in the order of Origin. head is the file's beginning.
+func takenAt(r io.ReaderAt, size int64, head []byte) (string, Origin) {
+	f := format(head)
+	switch {
+	case f == formatNone:
+		return "", ""
+	case f != opaque:
+		if at, told := exif(r, size, f); at != "" || !told {
+			return at, EXIF
+		}
+	case isFilm(head):
+		if at := filmed(r, size); at != "" {
+			return at, QuickTime
+		}
+	default:
+		if at := raw(r, size, head); at != "" {
+			return at, EXIF
+		}
+	}
+	if at := fromXMP(head); at != "" {
+		return at, XMP
+	}
+	if at := fromXMP(inflated(head)); at != "" {
+		return at, XMP
+	}
+	if f == imagemeta.JPEG && bytes.Contains(head, []byte("Photoshop 3.0\x00")) {
+		if at := fromIPTC(r, size); at != "" {
+			return at, IPTC
+		}
+	}
+	return "", ""
+}
+
+// exif reads what a format's EXIF data say. ok is false if they contradict themselves.
+func exif(r io.ReaderAt, size int64, f imagemeta.ImageFormat) (at string, ok bool) {
 	var original, offset string
 	conflict := false
 	note := func(to *string, v any) {
@@ -95,7 +176,7 @@ func TakenAt(head []byte) string {
 		*to = s
 	}
 	_, err := imagemeta.Decode(imagemeta.Options{
-		R:            &budget{r: bytes.NewReader(head), left: maxReads},
+		R:            &budget{r: io.NewSectionReader(r, 0, size), left: maxReads},
 		ImageFormat:  f,
 		Sources:      imagemeta.EXIF,
 		LimitNumTags: maxTags,
@@ -115,10 +196,41 @@ func TakenAt(head []byte) string {
 			return nil
 		},
 	})
-	if conflict || original == "" || errors.Is(err, errBudget) {
+	if conflict || errors.Is(err, errBudget) {
+		return "", false
+	}
+	if original == "" {
+		return "", true
+	}
+	at = rfc3339(original, offset)
+	return at, true
+}
+
+// fromIPTC reads the day and the time of what a news agency's record says. Both have to be there, and the zone.
+func fromIPTC(r io.ReaderAt, size int64) string {
+	var date, clock string
+	_, err := imagemeta.Decode(imagemeta.Options{
+		R:               &budget{r: io.NewSectionReader(r, 0, size), left: maxReads},
+		ImageFormat:     imagemeta.JPEG,
+		Sources:         imagemeta.IPTC,
+		LimitNumTags:    maxTags,
+		LimitTagSize:    maxTagSize,
+		ShouldHandleTag: func(t imagemeta.TagInfo) bool { return t.Tag == "DateCreated" || t.Tag == "TimeCreated" },
+		HandleTag: func(t imagemeta.TagInfo) error {
+			s, _ := t.Value.(string)
+			if t.Tag == "DateCreated" {
+				date = s
+			} else {
+				clock = s
+			}
+			return nil
+		},
+	})
+	at, failed := time.Parse("20060102 150405-0700", strings.NewReplacer(":", "", "-", "").Replace(date)+" "+strings.ReplaceAll(clock, ":", ""))
+	if err != nil || failed != nil || at.Year() < 1826 {
 		return ""
 	}
-	return rfc3339(original, offset)
+	return at.Format("2006-01-02T15:04:05-07:00")
 }
 
 // rfc3339 turns EXIF's way of writing a time into the usual one. An offset that is no
@@ -149,7 +261,7 @@ var errBudget = errors.New("photo: too many reads")
 
 // budget ends a walk that goes in circles.
 type budget struct {
-	r    *bytes.Reader
+	r    io.ReadSeeker
 	left int
 }
 
@@ -175,3 +287,16 @@ func (b *budget) Seek(offset int64, whence int) (int64, error) {
 }
 
 var _ io.ReadSeeker = (*budget)(nil)
+
+// sparing ends reading after so many bytes.
+type sparing struct {
+	r    io.ReaderAt
+	left int
+}
+
+func (s *sparing) ReadAt(p []byte, at int64) (int, error) {
+	if s.left -= len(p); s.left < 0 {
+		return 0, errBudget
+	}
+	return s.r.ReadAt(p, at)
+}
