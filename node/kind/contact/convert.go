@@ -103,14 +103,17 @@ func (c *converter) property(p *cl.Property) {
 	case formComponents:
 		v := p.Components()
 		c.params(p)
+		c.clear(p)
 		p.SetComponents(v)
 	case formFields:
 		v := p.Fields()
 		c.params(p)
+		c.clear(p)
 		p.SetFields(v)
 	case formList:
 		v := p.List()
 		c.params(p)
+		c.clear(p)
 		p.SetList(v)
 	case formBinary:
 		c.binary(p)
@@ -123,7 +126,11 @@ func (c *converter) property(p *cl.Property) {
 	case formURI:
 		v := p.Text()
 		c.params(p)
-		c.raw(p, v)
+		if kind, _ := p.Param("VALUE"); strings.EqualFold(kind, "text") {
+			p.SetText(v)
+		} else {
+			c.raw(p, v)
+		}
 	case formRaw:
 		v := p.Text()
 		c.params(p)
@@ -133,7 +140,16 @@ func (c *converter) property(p *cl.Property) {
 	default:
 		v := p.Text()
 		c.params(p)
+		c.clear(p)
 		p.SetText(v)
+	}
+}
+
+// clear takes a value away that is to be set, for the old version: it could say the same
+// there by escapes and letters that are read, but not of it.
+func (c *converter) clear(p *cl.Property) {
+	if v := p.Value(); c.to.Old() && strings.ContainsFunc(v, func(r rune) bool { return r == '\\' || r >= 0x80 }) {
+		p.SetValue("")
 	}
 }
 
@@ -152,6 +168,7 @@ func (c *converter) opaque(p *cl.Property) {
 // raw sets a value that has no escapes in the newer versions.
 func (c *converter) raw(p *cl.Property, v string) {
 	if c.to.Old() {
+		c.clear(p)
 		p.SetText(v)
 	} else {
 		p.SetValue(v)
@@ -163,13 +180,14 @@ func (c *converter) raw(p *cl.Property, v string) {
 func (c *converter) extension(p *cl.Property) {
 	switch {
 	case c.from.Old():
-		v := p.Text()
+		v := strings.ReplaceAll(p.Decoded(), "\r\n", "\n")
 		c.params(p)
 		p.SetValue(strings.ReplaceAll(loneBackslashes(v), "\n", `\n`))
 	case c.to.Old():
 		v := p.Value()
 		c.params(p)
-		p.SetText(newlineEscapes(v))
+		c.clear(p)
+		p.SetDecoded(newlineEscapes(v))
 	default:
 		c.params(p)
 	}
@@ -285,6 +303,9 @@ func (c *converter) types(out []cl.Param, types []string) []cl.Param {
 			}
 		}
 		return out
+	}
+	if c.from == cl.VCard40 {
+		types = strings.Split(strings.Join(types, ","), ",") // TYPE="work,voice" of RFC 6350 is two
 	}
 	for i, q := range out {
 		if q.Name == "TYPE" && c.from.Old() {
@@ -470,9 +491,14 @@ func (c *converter) date(p *cl.Property) {
 		v = strings.ReplaceAll(v, "-", "")
 	case c.to == cl.VCard40 && len(v) == 7 && v[:2] == "--" && v[4] == '-' && isDigits(v[2:4]+v[5:]):
 		v = "--" + v[2:4] + v[5:]
-	case c.to == cl.VCard30 && len(v) == 6 && v[:2] == "--" && isDigits(v[2:]):
+	case c.to == cl.VCard21 && omit != "" && len(v) >= 10 && v[:4] == omit:
+		p.SetParam(omitYear)
+		v = "--" + v[5:]
+		c.notes.add(p.Name(), item.EffectAltered, "it has no year", before, v)
+	case c.to == cl.VCard30 && (len(v) == 6 || len(v) == 7 && v[4] == '-') && v[:2] == "--" && isDigits(strings.ReplaceAll(v, "-", "")):
 		p.SetParam(omitYear, "1604")
-		v = "1604-" + v[2:4] + "-" + v[4:]
+		v = strings.ReplaceAll(v, "-", "")
+		v = "1604-" + v[:2] + "-" + v[2:]
 		c.notes.add(p.Name(), item.EffectAltered, "vCard 3.0 has no date without a year", before, v)
 	case c.to == cl.VCard21 && len(v) == 6 && v[:2] == "--" && isDigits(v[2:]):
 		v = "--" + v[2:4] + "-" + v[4:]
@@ -573,6 +599,7 @@ func (c *converter) lift() {
 		c.phoneticToIRMC()
 	} else if c.from == cl.VCard21 {
 		c.irmcToPhonetic()
+		c.androidLabels()
 	}
 	if c.to == cl.VCard40 {
 		for p := range c.card.Properties() {
@@ -592,6 +619,65 @@ func (c *converter) lift() {
 			}
 		}
 		c.relatedAgents()
+	}
+}
+
+// androidLabel is how Android writes a label that a person has made up, in 2.1: as a
+// parameter that is none. It returns the label.
+func androidLabel(q cl.Param) (string, bool) {
+	const prefix = "X-CUSTOM("
+	if !strings.HasPrefix(q.Name, prefix) {
+		return "", false
+	}
+	text, ok := strings.CutSuffix(q.Name[len(prefix):]+"="+strings.Join(q.Values, ","), ")")
+	if !ok {
+		return "", false
+	}
+	parts := strings.Split(text, ",")
+	p := cl.NewProperty(cl.VCard21, "", "X")
+	var params []cl.Param
+	for _, t := range parts[:len(parts)-1] {
+		name, v, _ := strings.Cut(t, "=")
+		params = append(params, cl.Param{Name: strings.ToUpper(name), Values: []string{v}})
+	}
+	p.SetParams(params)
+	p.SetValue(parts[len(parts)-1])
+	return p.Text(), true
+}
+
+// androidLabels makes them labels of groups, which more programs know.
+func (c *converter) androidLabels() {
+	used := map[string]bool{}
+	for p := range c.card.Properties() {
+		used[p.Group()] = true
+	}
+	next := 1
+	for i := 0; i < len(c.card.Nodes); i++ {
+		p := c.card.Nodes[i].Property
+		if p == nil || p.Name() == "" {
+			continue
+		}
+		params := p.Params()
+		at := slices.IndexFunc(params, func(q cl.Param) bool { _, ok := androidLabel(q); return ok })
+		if at < 0 {
+			continue
+		}
+		label, _ := androidLabel(params[at])
+		p.SetParams(slices.Delete(params, at, at+1))
+		if p.Group() == "" {
+			for used["item"+strconv.Itoa(next)] {
+				next++
+			}
+			p.SetGroup("item" + strconv.Itoa(next))
+			used[p.Group()] = true
+		}
+		l := cl.NewProperty(c.to, p.Break(), "X-ABLabel")
+		l.SetGroup(p.Group())
+		l.SetText(label)
+		c.done[l] = true
+		i++
+		c.card.Insert(i, cl.Node{Property: l})
+		c.notes.add(p.Name(), item.EffectMoved, "its label has a property of its own", label, labelProperty)
 	}
 }
 
@@ -692,23 +778,24 @@ const agentData = "data:text/vcard;charset=utf-8;base64,"
 // agents converts AGENT: a card inside of the card in 2.1, its text in 3.0, and something
 // related in 4.0.
 func (c *converter) agents() {
-	for i := 0; i < len(c.card.Nodes); i++ {
+	for i := 0; i < len(c.card.Nodes) && c.to != cl.VCard21; i++ {
 		n := c.card.Nodes[i]
-		switch {
-		case n.Component != nil && n.Component.Name == "VCARD":
-			text := agentText(n.Component)
-			p := cl.NewProperty(c.from, c.card.Begin.Break(), "AGENT")
-			at := i
-			if before := c.agentBefore(i); before >= 0 { // the line AGENT: with nothing behind it
-				p.SetGroup(c.card.Nodes[before].Property.Group())
-				c.card.Nodes = slices.Delete(c.card.Nodes, before, i)
-				at = before
-			}
-			c.card.Nodes[at] = cl.Node{Property: p}
-			c.setAgent(p, text)
-			i = at
-		case n.Property != nil && n.Property.Name() == "AGENT" && (c.agentAfter(i) == nil):
-			c.setAgent(n.Property, n.Property.Text())
+		if n.Component == nil || n.Component.Name != "VCARD" {
+			continue
+		}
+		text := agentText(n.Component)
+		p := cl.NewProperty(c.from, c.card.Begin.Break(), "AGENT")
+		if before := c.agentBefore(i); before >= 0 { // the line AGENT: with nothing behind it
+			p.SetGroup(c.card.Nodes[before].Property.Group())
+			c.card.Nodes = slices.Delete(c.card.Nodes, before, i)
+			i = before
+		}
+		c.card.Nodes[i] = cl.Node{Property: p}
+		c.setAgent(p, text)
+	}
+	for _, p := range slices.Collect(c.card.Properties()) {
+		if p.Name() == "AGENT" && !c.done[p] && strings.TrimSpace(p.Value()) != "" {
+			c.setAgent(p, p.Text())
 		}
 	}
 }
@@ -727,21 +814,6 @@ func (c *converter) agentBefore(i int) int {
 		}
 	}
 	return -1
-}
-
-func (c *converter) agentAfter(i int) *cl.Component {
-	if strings.TrimSpace(c.card.Nodes[i].Property.Value()) != "" {
-		return nil
-	}
-	for _, n := range c.card.Nodes[i+1:] {
-		if n.Component != nil {
-			return n.Component
-		}
-		if !n.Property.Blank() {
-			return nil
-		}
-	}
-	return nil
 }
 
 // agentText is a card as text with LF.

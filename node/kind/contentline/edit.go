@@ -23,7 +23,7 @@ func (p *Property) edit() *edited {
 		// The raw bytes are kept for the line break only.
 		brk := p.fileBreak()
 		mark := p.raw[:p.skip:p.skip]
-		p.edited = &edited{group: p.Group(), params: p.params(), value: p.Value()}
+		p.edited = &edited{spelled: p.spelled(), group: p.Group(), params: p.params(), value: p.Value()}
 		for i, q := range p.edited.params {
 			if strings.Count(q.text, `"`)%2 == 1 { // it would pair with one in the value
 				p.edited.params[i].text = ""
@@ -34,11 +34,11 @@ func (p *Property) edit() *edited {
 	return p.edited
 }
 
-// SetName gives the property another name, in capitals.
+// SetName gives the property another name, which is written as it is given.
 func (p *Property) SetName(name string) {
-	if name = clean(name); name != p.name {
-		p.edit()
-		p.name = name
+	if name = clean(name); strings.ToUpper(name) != p.name {
+		p.edit().spelled = name
+		p.name = strings.ToUpper(name)
 	}
 }
 
@@ -173,6 +173,13 @@ func (p *Property) SetComponents(values [][]string) {
 	p.setEncoded(strings.Join(fields, ";"))
 }
 
+// SetDecoded sets the value to what Decoded returns: escaped already, but not encoded.
+func (p *Property) SetDecoded(v string) {
+	if v = newlines(v); v != p.Decoded() || p.Check() != "" {
+		p.setEncoded(v)
+	}
+}
+
 // setEncoded sets a value that is escaped already.
 func (p *Property) setEncoded(v string) {
 	qp := p.dialect.Old() && needsQP(v)
@@ -246,7 +253,7 @@ func (p *Property) encode() []byte {
 	if e.group != "" {
 		head = append(append(head, e.group...), '.')
 	}
-	head = append(head, p.name...)
+	head = append(head, e.spelled...)
 	for _, q := range e.params {
 		head = append(head, ';')
 		head = append(head, q.encode(p.dialect)...)

@@ -24,9 +24,10 @@ type Property struct {
 
 // edited is a property that is not as it was in the file.
 type edited struct {
-	group  string
-	params []param
-	value  string
+	spelled string // the name as it is written: "X-ABLabel"
+	group   string
+	params  []param
+	value   string
 }
 
 // Param is one parameter. A parameter of the old dialects that is a value only, as in
@@ -49,13 +50,13 @@ type param struct {
 	text string
 }
 
-// NewProperty makes a property without a value. name is in capitals; brk is the line
-// break, "" is CRLF.
+// NewProperty makes a property without a value. name is written as it is given; brk is
+// the line break, "" is CRLF.
 func NewProperty(d Dialect, brk, name string) *Property {
 	if brk == "" {
 		brk = "\r\n"
 	}
-	return &Property{raw: []byte(brk), name: name, shared: &shared{brk: brk[len(brk)-1], whole: brk}, edited: &edited{}, dialect: d}
+	return &Property{raw: []byte(brk), name: strings.ToUpper(name), shared: &shared{brk: brk[len(brk)-1], whole: brk}, edited: &edited{spelled: name}, dialect: d}
 }
 
 // Dialect returns the dialect that the property is written in.
@@ -194,6 +195,15 @@ func (p *Property) Group() string {
 		return trimBlanks(string(head[:i]))
 	}
 	return ""
+}
+
+// spelled returns the name as it is written.
+func (p *Property) spelled() string {
+	if p.edited != nil {
+		return p.edited.spelled
+	}
+	head, _, _ := bytes.Cut(p.head(), []byte{';'})
+	return string(trimGroup(head))
 }
 
 // Value returns the value as it stands in the file, unfolded: escaped and encoded. The

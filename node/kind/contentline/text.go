@@ -26,7 +26,7 @@ func (p *Property) Text() string {
 // List returns the value split at commas that are not escaped, each part decoded. In the
 // old dialects there is no such list, but for CATEGORIES and NICKNAME that is how they are written.
 func (p *Property) List() []string {
-	parts := SplitUnescaped(p.decoded(), ',')
+	parts := SplitUnescaped(p.Decoded(), ',')
 	for i, s := range parts {
 		parts[i] = newlines(Unescape(s, p.dialect))
 	}
@@ -59,7 +59,9 @@ func (p *Property) Components() [][]string {
 	return out
 }
 
-func (p *Property) decoded() string {
+// Decoded returns the value with quoted-printable and the character set undone, and its
+// escapes as they are.
+func (p *Property) Decoded() string {
 	s, _ := p.plain()
 	return s
 }
