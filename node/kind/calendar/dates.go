@@ -265,10 +265,18 @@ func (s *shaper) recurrence(c *contentline.Component) {
 		case exception:
 			s.keep(c, p, "one occurrence does not repeat")
 		case name == "RRULE" || name == "EXRULE":
-			if v, ok := mendRule(p.Value()); !ok {
+			v, ok := mendRule(p.Value())
+			if !ok {
 				s.keep(c, p, "it is no rule that the target takes")
-			} else if v != strings.TrimSpace(p.Value()) || v != p.Value() {
-				s.set(c, p, v, item.EffectRepaired, "it was not well formed")
+				continue
+			}
+			s.set(c, p, v, item.EffectRepaired, "it was not well formed")
+			if start != nil {
+				if k := clock(start); k == "utc" {
+					s.until(c, p, time.UTC)
+				} else if loc := locate(resolve(k)); loc != nil {
+					s.until(c, p, loc)
+				}
 			}
 		default:
 			s.dateList(c, p, start)
@@ -363,4 +371,16 @@ func validPeriod(v string) bool {
 	}
 	_, valid := parseMoment(b)
 	return valid || validDuration(b)
+}
+
+// until writes the end of a rule in UTC, where the start says in which zone it is.
+func (s *shaper) until(c *contentline.Component, p *contentline.Property, loc *time.Location) {
+	parts := strings.Split(p.Value(), ";")
+	for i, part := range parts {
+		v, ok := strings.CutPrefix(part, "UNTIL=")
+		if m, valid := parseMoment(v); ok && valid && !m.utc && !m.date {
+			parts[i] = "UNTIL=" + momentOf(m.in(loc).UTC()).String()
+		}
+	}
+	s.set(c, p, strings.Join(parts, ";"), item.EffectRepaired, "its end has to be in UTC, as the start is in a zone")
 }

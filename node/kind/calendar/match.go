@@ -24,7 +24,7 @@ const maxTwins = 8
 // own. Exceptions that only one has are added. An object with the start, summary and duration of
 // another of another UID is a Suggest. It takes n log n time.
 func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts rule.Options) ([]rule.Decision, error) {
-	m := &matcher{byKey: map[string][]*entry{}, exact: map[[32]byte]int{}, alike: map[string]int{}, fuzzy: !opts.NoFuzzy}
+	m := &matcher{first: len(existing), byKey: map[string][]*entry{}, exact: map[[32]byte]int{}, alike: map[string]int{}, fuzzy: !opts.NoFuzzy}
 	for i := range existing {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -49,6 +49,7 @@ func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts r
 
 // matcher holds what the target has and will have.
 type matcher struct {
+	first int // the number of the first incoming object in Decision.With
 	byKey map[string][]*entry
 	exact map[[32]byte]int // digest of an object with its UID
 	alike map[string]int
@@ -174,7 +175,16 @@ func (m *matcher) know(o *objectOf, index int, data []byte) {
 func (m *matcher) decide(r item.Record, index int) rule.Decision {
 	o := parseObject(r.Data)
 	if with, ok := m.exact[o.digest()]; ok {
-		return rule.Decision{Verdict: rule.Same, With: with, Why: "same content"}
+		d := rule.Decision{Verdict: rule.Same, With: with, Why: "same content"}
+		for _, e := range m.byKey[o.key()] {
+			if e.index == with && with >= m.first {
+				u := &union{into: parseObject(e.data), record: r, uid: o.uid}
+				u.header(o)
+				d.Changes = u.changes
+			}
+		}
+		d.Changes = append(d.Changes, m.twice(with, o, r)...)
+		return d
 	}
 	twins := m.byKey[o.key()]
 	if len(twins) == 0 {
@@ -208,15 +218,33 @@ func (m *matcher) bringTogether(e *entry, o *objectOf, r item.Record, index int)
 		m.beside(&d, o, r, index)
 	case !u.changed:
 		d.Verdict = rule.Same
+		if e.index >= m.first {
+			u.header(o)
+		}
+		d.Changes = append(u.changes, m.twice(e.index, o, r)...)
 		if u.older {
 			d.Why += "; the target has a newer version"
 		}
 	default:
+		u.header(o)
+		d.Changes = append(u.changes, m.twice(e.index, o, r)...)
 		d.Verdict, d.Result = rule.Merge, u.bytes()
 		e.data = d.Result
 		m.exact[parseObject(d.Result).digest()] = e.index
 	}
 	return d
+}
+
+// twice tells that what an incoming object has in common with another incoming one is there only once.
+func (m *matcher) twice(with int, o *objectOf, r item.Record) (changes []item.Change) {
+	if with < m.first {
+		return nil
+	}
+	for _, c := range o.tops {
+		changes = append(changes, item.Change{Kind: item.Calendar, Record: r.Label, UID: o.uid, From: r.From, Property: c.Name,
+			Effect: item.EffectDropped, Why: "another incoming one says it too, and is brought together with it"})
+	}
+	return changes
 }
 
 // beside makes a decision a Conflict, whose object can stand beside the target's: with a
@@ -288,6 +316,21 @@ func (u *union) note(c *contentline.Component, name string, e item.Effect, why, 
 	property := strings.Trim(pathOf(c)+"/"+name, "/")
 	u.changes = append(u.changes, item.Change{Kind: item.Calendar, Record: u.record.Label, UID: u.uid, From: u.record.From,
 		Property: property, Effect: e, Why: why, Before: shown(before), After: shown(after)})
+}
+
+// header tells what was said of the calendar of an incoming object that is not said of the target's.
+func (u *union) header(o *objectOf) {
+	have := map[string]bool{}
+	for p := range u.into.cal.Properties() {
+		for _, e := range entries(p) {
+			have[e] = true
+		}
+	}
+	for p := range o.cal.Properties() {
+		if name := p.Name(); name != "" && name != "VERSION" && name != "PRODID" && !hasAll(have, entries(p)) {
+			u.note(o.cal, name, item.EffectDropped, "it is not said of the calendar of the target's object", p.Value(), "")
+		}
+	}
 }
 
 // component brings two forms of one component together.

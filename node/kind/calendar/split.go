@@ -30,11 +30,18 @@ type Rules struct{}
 // VCALENDAR, are objects too. Time zones that nothing names are in the first object of
 // their calendar, or one by themselves. Lines outside of any component are left out: see Stray.
 func (Rules) Split(name string, data []byte) []item.Record {
-	f := contentline.Parse(data)
-	s := splitter{brk: lineBreak(f.Text()), budget: min(max(copyRatio*len(data), 1<<20), maxCopied)}
+	s := split(contentline.Parse(data), len(data))
 	if name != "" {
-		s.book = strings.TrimSuffix(path.Base(name), path.Ext(name))
+		book := strings.TrimSuffix(path.Base(name), path.Ext(name))
+		for i := range s.out {
+			s.out[i].Book = book
+		}
 	}
+	return s.out
+}
+
+func split(f *contentline.File, size int) *splitter {
+	s := &splitter{brk: lineBreak(f.Text()), budget: min(max(copyRatio*size, 1<<20), maxCopied)}
 	loose := &source{byKey: map[string]int{}}
 	for c := range f.Root.Components() {
 		switch c.Name {
@@ -47,7 +54,7 @@ func (Rules) Split(name string, data []byte) []item.Record {
 		}
 	}
 	s.records(loose)
-	return s.out
+	return s
 }
 
 // Stray returns the lines of a file that are outside of any component, joined, and so in
@@ -70,9 +77,10 @@ func lineBreak(text []byte) string {
 }
 
 type splitter struct {
-	brk, book string
-	budget    int // bytes that may still be repeated
-	out       []item.Record
+	brk    string
+	budget int // bytes that may still be repeated
+	out    []item.Record
+	parts  [][]*contentline.Component // of each record: what is its own in the file
 }
 
 // source is one VCALENDAR while it is cut.
@@ -93,6 +101,7 @@ type object struct {
 
 // zoneText is a VTIMEZONE of a source.
 type zoneText struct {
+	of    *contentline.Component
 	name  string
 	bytes []byte
 	used  bool
@@ -126,7 +135,7 @@ func (src *source) addZone(c *contentline.Component, brk string) {
 	if src.byName == nil {
 		src.byName = map[string]*zoneText{}
 	}
-	z := &zoneText{name: c.Text("TZID"), bytes: componentBytes(c, brk)}
+	z := &zoneText{of: c, name: c.Text("TZID"), bytes: componentBytes(c, brk)}
 	src.zones = append(src.zones, z)
 	if src.byName[z.name] == nil {
 		src.byName[z.name] = z
@@ -246,7 +255,14 @@ func (s *splitter) record(src *source, o *object, zones []*zoneText, first bool)
 	} else if len(zones) > 0 {
 		label = zones[0].name
 	}
-	s.out = append(s.out, item.Record{Kind: item.Calendar, Book: s.book, Label: label, Data: data})
+	own := o.components
+	if len(own) == 0 {
+		for _, z := range zones {
+			own = append(own, z.of)
+		}
+	}
+	s.out = append(s.out, item.Record{Kind: item.Calendar, Label: label, Data: data})
+	s.parts = append(s.parts, own)
 }
 
 // componentBytes returns a component's bytes, ended by a line break.

@@ -112,6 +112,9 @@ func (s *shaper) mendObservance(c *contentline.Component) bool {
 			v, valid := mendRule(p.Value())
 			if ok = valid; ok {
 				s.set(c, p, v, item.EffectRepaired, "it was not well formed")
+				if off, known := parseOffset(from.Value()); known {
+					s.until(c, p, time.FixedZone("", off))
+				}
 			}
 		case "TZNAME":
 			if len(p.Params()) > 0 {
