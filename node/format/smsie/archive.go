@@ -207,11 +207,24 @@ func (a *Archive) Message(line []byte) (*message.Message, []Flag, error) {
 		left -= int64(len(b))
 		r.Data[i] = b
 	}
+	for i := range r.Parts {
+		r.Parts[i] = withoutName(r.Parts[i], r.Data[i] != nil)
+	}
 	m := message.FromProvider(r)
 	for i, sum := range lost {
 		m.Parts[i].SHA256 = sum
 	}
 	return m, flags, nil
+}
+
+// withoutName takes the column off a part that says where its bytes are, if AppendMessage
+// has made it: the path that a telephone has written stays.
+func withoutName(part []message.Column, has bool) []message.Column {
+	path, _ := message.Get(part, dataColumn)
+	if !has || !strings.HasPrefix(path, ownPrefix) {
+		return part
+	}
+	return slices.DeleteFunc(slices.Clone(part), func(c message.Column) bool { return c.Name == dataColumn })
 }
 
 // DataName returns the name below data/ of a part's bytes.
@@ -220,7 +233,7 @@ func DataName(part []message.Column) (string, bool) {
 	if !ok || path == "" {
 		return "", false
 	}
-	name := path[strings.LastIndexByte(path, '/')+1:]
+	name, _ := message.DataName(path)
 	return name, name != ""
 }
 
@@ -252,7 +265,7 @@ func (a *Archive) read(name string, limit int64) (b []byte, sum string, err erro
 	case err != io.EOF:
 		return nil, "", fmt.Errorf("its bytes can't be read: %w", err)
 	}
-	return out.Bytes(), "", nil
+	return append([]byte{}, out.Bytes()...), "", nil
 }
 
 // ParseRow parses a line without the bytes of its parts.

@@ -63,13 +63,18 @@ func has(data []Data, name string) bool {
 	return false
 }
 
+// ownPrefix begins the names that this package makes. A telephone's have a path before them.
+const ownPrefix = "PART_decant_"
+
 // freeName is a name for the bytes of part i.
 func freeName(part []message.Column, id string, i int, taken func(string) bool) string {
-	if name, ok := DataName(part); ok && plainName(name) && !taken(name) {
-		return name
+	if path, ok := message.Get(part, dataColumn); ok {
+		if name, plain := message.DataName(path); plain && !taken(name) {
+			return name
+		}
 	}
 	for k := 0; ; k++ {
-		name := "PART_" + id + "_" + strconv.Itoa(i)
+		name := ownPrefix + id + "_" + strconv.Itoa(i)
 		if k > 0 {
 			name += "_" + strconv.Itoa(k)
 		}
@@ -77,12 +82,6 @@ func freeName(part []message.Column, id string, i int, taken func(string) bool) 
 			return name
 		}
 	}
-}
-
-// plainName reports whether the app finds a file of this name, which it takes for the
-// last segment of a URI, again.
-func plainName(name string) bool {
-	return len(name) <= 200 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == "" && strings.Trim(name, ".") != ""
 }
 
 // withName gives a part the column that says where its bytes are.

@@ -31,18 +31,19 @@ type field struct {
 	set     func(m *Message, v string) bool
 	get     func(m *Message) (string, bool)
 	unknown string // what SMS Backup & Restore has for what is unknown; "" leaves it out
+	free    bool   // no field of a message holds it
 }
 
 func textField(name string, at func(*Message) *Text, unknown string) field {
 	return field{name,
 		func(m *Message, v string) bool { *at(m) = Known(v); return true },
-		func(m *Message) (string, bool) { return at(m).S, at(m).Known }, unknown}
+		func(m *Message) (string, bool) { return at(m).S, at(m).Known }, unknown, false}
 }
 
 func intField(name string, at func(*Message) *Int, unit int64, unknown string) field {
 	return field{name,
 		func(m *Message, v string) bool { return parse(at(m), v, unit) },
-		func(m *Message) (string, bool) { return strconv.FormatInt(at(m).N/unit, 10), at(m).Known }, unknown}
+		func(m *Message) (string, bool) { return strconv.FormatInt(at(m).N/unit, 10), at(m).Known }, unknown, false}
 }
 
 func flagField(name string, at func(*Message) *Flag, unknown string) field {
@@ -59,12 +60,12 @@ func flagField(name string, at func(*Message) *Flag, unknown string) field {
 				return "1", at(m).Known
 			}
 			return "0", at(m).Known
-		}, unknown}
+		}, unknown, false}
 }
 
 // constField is an attribute that no field of a message holds.
 func constField(name, unknown string) field {
-	return field{name, func(*Message, string) bool { return false }, func(*Message) (string, bool) { return "", false }, unknown}
+	return field{name, func(*Message, string) bool { return false }, func(*Message) (string, bool) { return "", false }, unknown, true}
 }
 
 // parse takes a number in units of so many milliseconds.
@@ -113,7 +114,7 @@ func boxField(name string) field {
 				}
 			}
 			return "", false
-		}, null}
+		}, null, false}
 }
 
 func readableField() field {
@@ -152,7 +153,7 @@ func sbrAddress() field {
 
 // sbrSMS are the attributes of <sms> in the order in which the app writes them.
 var sbrSMS = []field{
-	constField("protocol", "0"), textField("address", address, null), intField("date", date, 1, "0"), boxField("type"),
+	constField("protocol", null), textField("address", address, null), intField("date", date, 1, "0"), boxField("type"),
 	textField("subject", subject, null), textField("body", body, null), constField("toa", null), constField("sc_toa", null),
 	constField("service_center", null), flagField("read", read, "1"), intField("status", status, 1, "-1"),
 	flagField("locked", locked, "0"), intField("date_sent", dateSent, 1, "0"), intField("sub_id", subID, 1, "-1"),
@@ -161,12 +162,12 @@ var sbrSMS = []field{
 
 // sbrMMS are the attributes of <mms>. The app's own order differs from device to device.
 var sbrMMS = []field{
-	intField("date", date, 1, "0"), constField("ct_t", "application/vnd.wap.multipart.related"), boxField("msg_box"),
+	intField("date", date, 1, "0"), constField("ct_t", null), boxField("msg_box"),
 	constField("rr", null), textField("sub", subject, null), constField("read_status", null), sbrAddress(), constField("m_id", null),
 	flagField("read", read, "1"), constField("m_size", null), mType(), constField("text_only", null), constField("retr_st", null),
 	constField("ct_cls", null), constField("sub_cs", null), constField("ct_l", null), constField("tr_id", null), constField("st", null),
 	constField("m_cls", null), constField("d_tm", null), constField("retr_txt_cs", null), constField("d_rpt", null),
-	sentField("0"), flagField("seen", seen, "1"), constField("v", "18"), constField("exp", null), constField("pri", null),
+	sentField("0"), flagField("seen", seen, "1"), constField("v", null), constField("exp", null), constField("pri", null),
 	constField("resp_txt", null), constField("rpt_a", null), flagField("locked", locked, "0"), constField("retr_txt", null),
 	constField("resp_st", null), intField("sub_id", subID, 1, "-1"), readableField(), textField("contact_name", name, "(Unknown)"),
 }

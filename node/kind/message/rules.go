@@ -356,7 +356,9 @@ func (s *shaper) shape(form string) bool {
 func (s *shaper) sbr() {
 	m := s.m
 	if m.Form != FormSBR {
+		s.clash(s.tables())
 		s.nulls()
+		s.madeUp()
 	}
 	s.names("", m.X)
 	for i := range m.Parts {
@@ -364,6 +366,47 @@ func (s *shaper) sbr() {
 	}
 	for i := range m.Addrs {
 		s.names("ADDRESS/", m.Addrs[i].X)
+	}
+}
+
+// tables are what holds the message's columns in the form that it has, and what does in the target.
+func (s *shaper) tables() (sbr, provider []field) {
+	if s.m.Type == MMS {
+		return sbrMMS, providerMMS
+	}
+	return sbrSMS, providerSMS
+}
+
+// clash drops columns whose names mean in the target what a field holds, and in their own form did not.
+func (s *shaper) clash(target, own []field) {
+	m := s.m
+	kept := m.X[:0:0]
+	for _, c := range m.X {
+		f := find(target, 0, c.Name)
+		if f == nil || f.free || find(own, 0, c.Name) != nil && !find(own, 0, c.Name).free || c.Value.IsNull() {
+			kept = append(kept, c)
+			continue
+		}
+		s.altered = true
+		s.change(strings.ToUpper(c.Name), item.EffectDropped, "its name means something else to the target", plain(c.Value), "")
+	}
+	m.X = kept
+}
+
+// madeUp tells what an archive of SMS Backup & Restore has to say although the message does not.
+func (s *shaper) madeUp() {
+	table, _ := s.tables()
+	for _, f := range table {
+		_, known := f.get(s.m)
+		if _, column := Get(s.m.X, f.name); known || column || f.free || f.unknown == "" || f.unknown == null || f.name == contactName {
+			continue
+		}
+		s.change(strings.ToUpper(f.name), item.EffectAdded, "such an archive must say something", "", f.unknown)
+	}
+	for i := range s.m.Parts {
+		if _, column := Get(s.m.Parts[i].X, "seq"); !s.m.Parts[i].Seq.Known && !column {
+			s.change("PART/SEQ", item.EffectAdded, "such an archive must say something", "", "0")
+		}
 	}
 }
 
@@ -396,19 +439,25 @@ func (s *shaper) names(prefix string, x []Column) {
 // provider prepares a message for the provider of another device.
 func (s *shaper) provider() {
 	m := s.m
+	if m.Form == FormSBR {
+		sbr, provider := s.tables()
+		s.clash(provider, sbr)
+	}
 	if sub, ok := Get(m.X, "sub_id"); ok || m.SubID.Known && m.SubID.N != -1 {
 		if m.SubID.Known {
 			sub = formatInt(m.SubID.N)
 		}
 		m.SubID, s.altered = Int{-1, true}, true
 		m.X = slices.DeleteFunc(m.X, func(c Column) bool { return c.Name == "sub_id" })
-		m.Order = nil
 		s.change("SUB_ID", item.EffectAltered, "the other device has other SIM cards, and hides messages of those that it does not know", sub, "-1")
 	}
 	if m.Type == MMS {
 		s.seconds("DATE", &m.Date)
 		s.seconds("DATE_SENT", &m.DateSent)
 		s.people()
+		if v, _ := Get(asColumns(m.typed()), "m_type"); v == "" {
+			s.change("M_TYPE", item.EffectAdded, "by it the target tells an MMS", "", m.derived("m_type"))
+		}
 	}
 	for _, x := range m.XML {
 		s.change("XML", item.EffectDropped, "the target has no place for an unknown element", x, "")
@@ -416,15 +465,59 @@ func (s *shaper) provider() {
 	}
 	m.XML = nil
 	s.reserved(m.X)
+	names := map[string]bool{}
 	for i := range m.Parts {
-		if p := &m.Parts[i]; p.Base64 == nil {
+		p := &m.Parts[i]
+		if path, ok := Get(p.X, "_data"); ok {
+			name, plain := DataName(path)
+			if p.Base64 == nil || !plain || names[name] {
+				p.X = slices.DeleteFunc(p.X, func(c Column) bool { return c.Name == "_data" })
+				s.altered = true
+				s.change("PART/_DATA", item.EffectDropped, "it does not say where the bytes are in the target", path, "")
+			}
+			names[name] = true
+		}
+		if p.Base64 == nil {
 			continue
-		} else if v, ok := Get(p.X, "data"); ok && v != string(p.Base64) {
+		}
+		if v, ok := Get(p.X, "data"); ok && v != string(p.Base64) {
 			p.X = slices.DeleteFunc(p.X, func(c Column) bool { return c.Name == "data" })
-			p.Order, s.altered = nil, true
+			s.altered = true
 			s.change("PART/DATA", item.EffectAltered, "its bytes are the same, their base64 is written in the usual way", v, string(p.Base64[:min(len(p.Base64), item.MaxShown)]))
 		}
 	}
+}
+
+// DataName returns the name of the file that a provider's path leads to. plain is true if
+// the path is one that a telephone would write: then its archives find the file again.
+func DataName(path string) (name string, plain bool) {
+	i := strings.LastIndexByte(path, '/')
+	name = path[i+1:]
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	return name, i >= 0 && len(name) <= 200 && strings.Trim(name, letters) == "" && strings.Trim(name, ".") != ""
+}
+
+// typed are the attributes that an MMS came with; of one from the provider, its columns.
+func (m *Message) typed() []Attr {
+	if m.Form == FormSBR {
+		return slices.DeleteFunc(m.SBR().Attrs, func(a Attr) bool { return a.Value == null })
+	}
+	return attrs(m.Provider().Columns)
+}
+
+func (m *Message) derived(name string) string {
+	all := m.derive(providerMMS)
+	if i := index(all, name); i >= 0 {
+		return all[i].Value
+	}
+	return ""
+}
+
+func asColumns(attrs []Attr) (out []Column) {
+	for _, a := range attrs {
+		out = append(out, Column{a.Name, quoteNull(a.Value)})
+	}
+	return out
 }
 
 // people makes addresses of an MMS that has none: the provider would put it into a thread with nobody.

@@ -122,7 +122,7 @@ func (a *Addr) sbr() []Attr {
 	if number == "" {
 		number = null
 	}
-	return []Attr{{"address", orNull(a.Address)}, {"type", number}, {"charset", "106"}}
+	return []Attr{{"address", orNull(a.Address)}, {"type", number}, {"charset", null}}
 }
 
 func orNull(t Text) string {
@@ -194,14 +194,11 @@ func (p *Part) takeBase64(s string) {
 }
 
 func (p *Part) sbr() []Attr {
-	seq, chset := "0", null
+	seq := "0"
 	if p.Seq.Known {
 		seq = formatInt(p.Seq.N)
 	}
-	if p.isText() {
-		chset = "106"
-	}
-	out := append(make([]Attr, 0, 14), Attr{"seq", seq}, Attr{"ct", orNull(p.Type)}, Attr{"name", orNull(p.Name)}, Attr{"chset", chset}, Attr{"cd", null},
+	out := append(make([]Attr, 0, 14), Attr{"seq", seq}, Attr{"ct", orNull(p.Type)}, Attr{"name", orNull(p.Name)}, Attr{"chset", null}, Attr{"cd", null},
 		Attr{"fn", null}, Attr{"cid", orNull(p.CID)}, Attr{"cl", null}, Attr{"ctt_s", null}, Attr{"ctt_t", null}, Attr{"text", orNull(p.Text)})
 	if p.Base64 != nil {
 		out = append(out, Attr{"data", string(p.Base64)})
