@@ -14,6 +14,8 @@ import (
 type lane struct {
 	Route
 	running  []*attempt // packs in flight
+	way      string     // the route's name; another one is another way
+	changed  time.Time  // when it became that
 	failures int        // in a row
 	rest     time.Time
 	suspect  bool      // it hung: one pack at a time until one gets through
@@ -22,6 +24,7 @@ type lane struct {
 	since    time.Time // it has been busy without a pause since then
 
 	worked  time.Duration // of the route's time, what each pack in flight has had: 1/busy of all time
+	passed  time.Duration // worked, when the last pack got through
 	company time.Duration // time in which another lane was busy as well
 	needs   gauge         // of the route's time, for one pack
 	alone   gauge         // the same, of packs beside which no other lane had any
@@ -32,6 +35,7 @@ type lane struct {
 // attempt is a pack on one route.
 type attempt struct {
 	lane    *lane
+	way     string
 	began   time.Time
 	worked  time.Duration // the lane's, at that time
 	company time.Duration
@@ -112,15 +116,21 @@ func (l *lane) need() time.Duration {
 		had += d
 	}
 	for _, a := range l.running {
-		had += l.worked - a.worked
+		if !a.stale() {
+			n++
+			had += l.worked - a.worked
+		}
 	}
-	return max(l.needs.median(), had/time.Duration(n+len(l.running)))
+	return max(l.needs.median(), had/time.Duration(n))
 }
 
 // load is how many seconds of the route the packs in flight still need, as far as that is known.
 func (l *lane) load() (d float64) {
 	need := l.need()
 	for _, a := range l.running {
+		if a.stale() {
+			continue
+		}
 		d += max(need-(l.worked-a.worked), need/8).Seconds()
 	}
 	return d
@@ -148,13 +158,25 @@ func (a *attempt) remaining(now time.Time) time.Duration {
 	return (need/8 + 2*(had-need)) * time.Duration(l.busy())
 }
 
-// hangs reports whether a pack takes so long that it may never get through.
+// stale reports whether the route goes another way since the pack was put: what is under way ends on the old one, which may be a
+// relay, or gone.
+func (a *attempt) stale() bool { return a.way != a.lane.way }
+
+// hangs reports whether a pack takes so long that it may never get through: nothing gets through where it is, or all but it,
+// and again and again.
 func (a *attempt) hangs(now time.Time) bool {
-	need, so := a.lane.needs.median(), now.Sub(a.began)
-	if need == 0 {
-		return so >= hedgeNew
+	l, need, so := a.lane, a.lane.needs.median(), now.Sub(a.began)
+	if a.stale() {
+		so = now.Sub(l.changed)
 	}
-	return so >= hedgeAfter && a.lane.worked-a.worked >= unlike*need
+	switch {
+	case need == 0:
+		return so >= hedgeNew
+	case a.stale():
+		return so >= max(hedgeAfter, unlike*need)
+	}
+	stuck := l.worked - max(a.worked, l.passed)
+	return so >= hedgeAfter && (stuck >= unlike*need || l.worked-a.worked >= unlike*unlike*need)
 }
 
 // stalls is when the lane, if nothing gets through, will have let nothing through for too long. It is busy.
@@ -190,13 +212,30 @@ func (l *lane) enter(now time.Time) *attempt {
 	if l.busy() == 0 {
 		l.since = now
 	}
-	a := &attempt{lane: l, began: now, worked: l.worked, company: l.company}
+	a := &attempt{lane: l, way: l.way, began: now, worked: l.worked, company: l.company}
 	l.running = append(l.running, a)
 	return a
 }
 
-// busy is the number of packs in flight.
-func (l *lane) busy() int { return len(l.running) }
+// busy is the number of packs in flight, without those that are on an old way.
+func (l *lane) busy() (n int) {
+	for _, a := range l.running {
+		if !a.stale() {
+			n++
+		}
+	}
+	return n
+}
+
+// look notices that the route goes another way. What was measured was of the old one.
+func (l *lane) look(now time.Time) {
+	if name := l.Name(); name != l.way {
+		l.way, l.changed, l.trial, l.suspect = name, now, trial{}, false
+		l.needs.reset()
+		l.alone.reset()
+		l.beside.reset()
+	}
+}
 
 func (l *lane) leave(a *attempt) {
 	l.running = slices.DeleteFunc(l.running, func(x *attempt) bool { return x == a })
@@ -204,7 +243,10 @@ func (l *lane) leave(a *attempt) {
 
 // learn takes in what a pack that got through says.
 func (l *lane) learn(now time.Time, a *attempt) {
-	l.failures, l.suspect, l.last = 0, false, now
+	l.failures, l.suspect, l.last, l.passed = 0, false, now, l.worked
+	if a.stale() {
+		return
+	}
 	sample := l.worked - a.worked
 	l.needs.add(sample)
 	took, company := now.Sub(a.began), l.company-a.company

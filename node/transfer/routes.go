@@ -250,6 +250,7 @@ func (r *Routes) tick() time.Time {
 	passed, busy := now.Sub(r.ticked), 0
 	r.ticked = now
 	for _, l := range r.lanes {
+		l.look(now)
 		busy += min(l.busy(), 1)
 	}
 	for _, l := range r.lanes {
@@ -371,7 +372,7 @@ func (r *Routes) spare(a *attempt, may only) *attempt {
 	}
 	var best *lane
 	for _, l := range r.lanes {
-		if l == a.lane || !may(l) || !l.up(now) {
+		if l == a.lane && !a.stale() || !may(l) || !l.up(now) {
 			continue
 		}
 		ok := l.needs.n > 0 && l.free(true) && !l.trial.shutAt(now) && a.remaining(now) > 2*l.finish(0)+hedgeGain
@@ -385,7 +386,7 @@ func (r *Routes) spare(a *attempt, may only) *attempt {
 	if best == nil {
 		return nil
 	}
-	a.lane.suspect = a.lane.suspect || hangs
+	a.lane.suspect = a.lane.suspect || hangs && !a.stale()
 	return best.enter(now)
 }
 
@@ -458,6 +459,7 @@ func (r *Routes) leave(ctx context.Context, f finished, late bool) {
 		r.judge(now)
 	case late:
 		switch had, need := l.worked-f.worked, l.needs.median(); {
+		case f.stale():
 		case need == 0:
 			l.needs.add(had) // it takes at least so long
 		case had > need:

@@ -292,3 +292,29 @@ func TestRoutesLie(t *testing.T) {
 		}
 	})
 }
+
+// TestRoutesOtherWay: a pack that is stuck on the relay does not hold up those that go directly once that works, nor the end.
+func TestRoutesOtherWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		direct := newWay("", KeptDelivered, newCable(16), blobAt(40), 20*time.Millisecond)
+		var name atomic.Value
+		name.Store("relayed")
+		direct.Name = func() string { return name.Load().(string) }
+		direct.state.Store(stalled)
+		stored := newWay("stored", KeptStored, newCable(16), blobAt(20), 20*time.Millisecond)
+		r := NewRoutes(&direct.Route, &stored.Route)
+		const relayed = 2 * time.Second
+		go func() {
+			time.Sleep(relayed)
+			direct.state.Store(working)
+			name.Store("direct")
+		}()
+		const packs = 40
+		took := send(t, r, packs)
+		ideal := relayed + soonest(packs-int(relayed/blobAt(20)), blobAt(40), blobAt(20))
+		t.Logf("%.3f of the ideal", ideal.Seconds()/took.Seconds())
+		if took > ideal*10/9 {
+			t.Errorf("took %v; %v is ideal", took, ideal)
+		}
+	})
+}
