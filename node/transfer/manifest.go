@@ -25,8 +25,23 @@ import (
 // unsealed. Epoch 0 is the catalog of epoch 1's scan. What it puts is durable when it
 // returns; run again after a crash it puts the manifest anew, under other indices.
 func (u *Uploader) Manifest(ctx context.Context, epoch uint64, final bool, prev id.Commit) (*manifest.Root, error) {
+	pads, ctx := errgroup.WithContext(ctx)
+	pads.SetLimit(u.cfg.Streams + 1)
+	var root *manifest.Root
+	pads.Go(func() (err error) {
+		root, err = u.manifest(ctx, pads, epoch, final, prev)
+		return err
+	})
+	if err := pads.Wait(); err != nil {
+		return nil, err
+	}
+	return root, nil
+}
+
+// manifest is Manifest; the last of the padding is put by pads when it returns.
+func (u *Uploader) manifest(ctx context.Context, pads *errgroup.Group, epoch uint64, final bool, prev id.Commit) (*manifest.Root, error) {
 	root := &manifest.Root{Session: u.cfg.Session, Epoch: epoch, Final: final, Class: u.cfg.Class, Prev: prev}
-	m := &manifestWriter{u: u, ctx: ctx, root: root, b: pack.NewBuilder(u.cfg.Class), enc: compress.NewEncoder(), cut: cutFor(u.cfg.Class),
+	m := &manifestWriter{u: u, ctx: ctx, pads: pads, root: root, b: pack.NewBuilder(u.cfg.Class), enc: compress.NewEncoder(), cut: cutFor(u.cfg.Class),
 		coded: make([]byte, 0, pack.MaxChunk+compress.EncodeSlack), totals: map[item.Kind]*manifest.Total{}}
 	prefix := donePrefix(epoch)
 	if epoch == 0 {
@@ -65,6 +80,7 @@ func (u *Uploader) Manifest(ctx context.Context, epoch uint64, final bool, prev 
 type manifestWriter struct {
 	u     *Uploader
 	ctx   context.Context
+	pads  *errgroup.Group
 	root  *manifest.Root
 	b     *pack.Builder
 	enc   *compress.Encoder
@@ -158,7 +174,7 @@ func (m *manifestWriter) flush() error {
 	return m.u.store(m.ctx, s)
 }
 
-// lists puts the padding and then adds the pack lists, which name it too.
+// lists adds the padding and the pack lists, which name it too.
 func (m *manifestWriter) lists() error {
 	refs, err := Refs(m.u.cfg.Journal)
 	if err != nil {
@@ -168,12 +184,8 @@ func (m *manifestWriter) lists() error {
 	if m.full(len(refs) + int(padding)) {
 		padding = m.u.padding(2)
 	}
-	if err := m.u.pad(m.ctx, int(padding), m.root.Epoch); err != nil {
-		return err
-	}
-	if refs, err = Refs(m.u.cfg.Journal); err != nil {
-		return err
-	}
+	refs = append(refs, m.pad(int(padding))...)
+	slices.SortFunc(refs, func(a, b manifest.PackRef) int { return cmp.Compare(a.Index, b.Index) })
 	m.root.Packs = uint32(len(refs))
 	for list := range slices.Chunk(refs, manifest.MaxListPacks) {
 		b, err := manifest.AppendPackList(nil, list)
@@ -208,17 +220,15 @@ func (m *manifestWriter) full(n int) bool {
 	return m.b.Room(0) < min(n*refSize, pack.MaxChunk) || n*refSize+lists*64 > pack.PlainSize(m.u.cfg.Class)/2
 }
 
-// pad puts n packs that nobody can open.
-func (u *Uploader) pad(ctx context.Context, n int, epoch uint64) error {
-	zeros := make([]byte, pack.PlainSize(u.cfg.Class))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(u.cfg.Streams)
+// pad has n packs put that nobody can open, beside what follows. The root that names them comes when they are durable.
+func (m *manifestWriter) pad(n int) (refs []manifest.PackRef) {
+	zeros := make([]byte, pack.PlainSize(m.u.cfg.Class))
 	for range n {
-		g.Go(func() error {
-			return u.store(ctx, u.sealPack(zeros, u.takeIndex(), epoch, &record{Purpose: paddingPack}))
-		})
+		s := m.u.sealPack(zeros, m.u.takeIndex(), m.root.Epoch, &record{Purpose: paddingPack})
+		refs = append(refs, s.rec.Ref)
+		m.pads.Go(func() error { return m.u.store(m.ctx, s) })
 	}
-	return g.Wait()
+	return refs
 }
 
 // FetchManifest gets, checks and returns a root's manifest: its packs by reference, and
