@@ -132,6 +132,11 @@ func askAll[T any](ctx context.Context, h *hub, do func(context.Context, service
 // tell runs do with every service at once and returns nil when one has agreed and the others have answered or
 // are late by more than slack. If none agrees the error is the home's.
 func (h *hub) tell(ctx context.Context, slack time.Duration, do func(context.Context, service) error) error {
+	return h.tellAfter(ctx, func(service) time.Duration { return slack }, do)
+}
+
+// tellAfter is tell where the slack depends on who has agreed.
+func (h *hub) tellAfter(ctx context.Context, slack func(service) time.Duration, do func(context.Context, service) error) error {
 	agreed, home := false, h.home()
 	var failed error
 	askAll(ctx, h, func(ctx context.Context, s service) (struct{}, error) { return struct{}{}, do(ctx, s) }, func(r reply[struct{}]) (time.Duration, bool) {
@@ -142,7 +147,7 @@ func (h *hub) tell(ctx context.Context, slack time.Duration, do func(context.Con
 			return 0, false
 		}
 		agreed = true
-		return slack, true
+		return slack(r.from), true
 	})
 	if agreed {
 		return nil
@@ -154,8 +159,16 @@ func (h *hub) commit(ctx context.Context, sid id.Session, root *remote.Root) err
 	return h.tell(ctx, grace, func(ctx context.Context, s service) error { return s.Commit(ctx, sid, root) })
 }
 
+// finish ends the session. Once its home has done so the receiver may have heard it there, and be gone.
 func (h *hub) finish(ctx context.Context, sid id.Session, ack []byte) error {
-	return h.tell(ctx, grace, func(ctx context.Context, s service) error {
+	home := h.home()
+	slack := func(s service) time.Duration {
+		if s == home {
+			return others
+		}
+		return grace
+	}
+	return h.tellAfter(ctx, slack, func(ctx context.Context, s service) error {
 		err := s.Finish(ctx, sid, ack)
 		if hasEnded(err) {
 			return nil
