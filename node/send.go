@@ -39,6 +39,7 @@ const (
 	smallLimit    = 16 << 20 // bytes below which a collection goes in packs of class S
 	smallItems    = 20_000   // and items: their pages must fit small packs too
 	announceEvery = 16       // packs
+	announceApart = 2 * time.Second
 )
 
 // sending is one call of Send.
@@ -63,6 +64,8 @@ type sending struct {
 	up       *transfer.Uploader
 	pending  []manifest.PackRef // durable, not yet announced
 	muted    time.Time          // no announcements before
+	last     time.Time          // of the announcements
+	posts    int                // how many there were
 	losses   atomic.Int64       // in this run, beyond those of the scan
 
 	direct     bool           // the direct route is being looked for, or in use
@@ -708,10 +711,10 @@ func (s *sending) sealRoot(ctx context.Context, epoch uint64, final bool, kept *
 }
 
 // announce is called for each durable pack: a receiver that is there already need not
-// wait for the manifest. Announcements leave every announceEvery packs, whatever is in them.
+// wait for the manifest. Announcements leave every announceEvery packs or announceApart, whatever is in them.
 func (s *sending) announce(ctx context.Context, ref manifest.PackRef) error {
 	s.pending = append(s.pending, ref)
-	if len(s.pending) < announceEvery {
+	if len(s.pending) < announceEvery && time.Since(s.last) < announceApart*time.Duration(1+s.posts/256) { // a session has so many posts
 		return nil
 	}
 	if s.meta.Ticket && s.st.Peer.IsZero() {
@@ -759,6 +762,7 @@ func (s *sending) confirmClaim(ctx context.Context) error {
 const maxAnnounced = 1000
 
 func (s *sending) flushAnnouncements(ctx context.Context) error {
+	defer func() { s.last, s.posts = time.Now(), s.posts+1 }()
 	if s.st.Peer.IsZero() {
 		s.pending = s.pending[:0] // nobody is there; the manifest will say it
 		return nil

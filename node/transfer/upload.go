@@ -39,7 +39,8 @@ type UploadConfig struct {
 	// case, the padding, still goes to a store if there is one among them.
 	Routes *Routes
 
-	// Durable is called after each pack of content is durable and in the journal, one call at a time.
+	// Durable is called after each pack of content is durable in a store, and in the journal, one call at a time. What went to the
+	// other device itself needs no telling.
 	Durable func(context.Context, manifest.PackRef) error
 	// Progress is called with running sums since the start of the epoch (items, bytes) and of the run (wire, read), one call at a time.
 	Progress func(items, bytes, wire, read int64)
@@ -271,7 +272,7 @@ func (u *upload) put(ctx context.Context, s sealed) error {
 		return err
 	}
 	u.report()
-	if u.cfg.Durable != nil {
+	if u.cfg.Durable != nil && s.rec.Kept == KeptStored {
 		return u.cfg.Durable(ctx, s.rec.Ref)
 	}
 	return nil
