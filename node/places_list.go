@@ -8,17 +8,36 @@ import (
 
 	"github.com/decant-dev/decant/node/format/dav"
 	"github.com/decant-dev/decant/node/source"
+	sourcebookmarks "github.com/decant-dev/decant/node/source/bookmarks"
 	sourcedav "github.com/decant-dev/decant/node/source/dav"
+	sourcedconf "github.com/decant-dev/decant/node/source/dconf"
+	sourceics "github.com/decant-dev/decant/node/source/ics"
+	sourcemaildir "github.com/decant-dev/decant/node/source/maildir"
+	sourcembox "github.com/decant-dev/decant/node/source/mbox"
+	"github.com/decant-dev/decant/node/source/mmssms"
+	sourcesmsie "github.com/decant-dev/decant/node/source/smsie"
 	sourcesmsxml "github.com/decant-dev/decant/node/source/smsxml"
+	sourcevcf "github.com/decant-dev/decant/node/source/vcf"
 	sourcewifi "github.com/decant-dev/decant/node/source/wifi"
 	"github.com/decant-dev/decant/node/target"
+	targetbookmarks "github.com/decant-dev/decant/node/target/bookmarks"
 	targetdav "github.com/decant-dev/decant/node/target/dav"
+	targetdconf "github.com/decant-dev/decant/node/target/dconf"
+	targetics "github.com/decant-dev/decant/node/target/ics"
+	targetmaildir "github.com/decant-dev/decant/node/target/maildir"
+	targetmbox "github.com/decant-dev/decant/node/target/mbox"
+	targetsmsie "github.com/decant-dev/decant/node/target/smsie"
 	targetsmsxml "github.com/decant-dev/decant/node/target/smsxml"
+	targetvcf "github.com/decant-dev/decant/node/target/vcf"
 	targetwifi "github.com/decant-dev/decant/node/target/wifi"
 )
 
 // places is the list of schemes, in the order in which a person is shown them.
 var places = []place{
+	{scheme: "vcf", argument: "FILE|DIR", what: "an address book: one file, or a directory of cards as khard and vdirsyncer keep", file: true, find: sourcevcf.Find,
+		source: reads(sourcevcf.Open), target: writes(targetvcf.Open)},
+	{scheme: "ics", argument: "FILE|DIR", what: "a calendar: one file, or a directory as khal and vdirsyncer keep", file: true, find: sourceics.Find,
+		source: reads(sourceics.Open), target: writes(targetics.Open)},
 	{scheme: "dav", argument: "URL", what: "a CardDAV or CalDAV server, or one of its collections; dav:https://ann@example.org asks for a password",
 		source: func(_ context.Context, cfg *Config, arg string) (source.Books, error) {
 			c, err := davConfig(cfg, arg)
@@ -36,8 +55,19 @@ var places = []place{
 		}},
 	{scheme: "smsxml", argument: "FILE", what: "an archive of SMS Backup & Restore: messages or calls", file: true, find: sourcesmsxml.Find,
 		source: reads(sourcesmsxml.Open), target: writes(targetsmsxml.Open)},
+	{scheme: "smsie", argument: "ZIP", what: "an archive of SMS Import/Export: messages or calls", file: true, find: sourcesmsie.Find,
+		source: reads(sourcesmsie.Open), target: writes(targetsmsie.Open)},
+	{scheme: "mmssms", argument: "FILE", what: "Android's database of messages, mmssms.db", file: true, source: reads(mmssms.Open)},
+	{scheme: "mbox", argument: "FILE", what: "a mailbox of mail, in which messages can be kept to be read", file: true, find: sourcembox.Find,
+		source: reads(sourcembox.Open), target: writes(targetmbox.Open)},
+	{scheme: "maildir", argument: "DIR", what: "a directory of mail, as Maildir", file: true, find: sourcemaildir.Find,
+		source: reads(sourcemaildir.Open), target: writes(targetmaildir.Open)},
+	{scheme: "bookmarks", argument: "FILE|PROFILE", what: "bookmarks: an HTML export, or the profile of Firefox, Chromium and their kin", file: true, find: sourcebookmarks.Find,
+		source: reads(sourcebookmarks.Open), target: writes(targetbookmarks.Open)},
 	{scheme: "wifi", argument: "[DIR|FILE]", what: "Wi-Fi networks: NetworkManager's, wpa_supplicant.conf, and as targets .mobileconfig and QR codes", file: true, optional: true,
 		find: sourcewifi.Find, source: reads(sourcewifi.Open), target: writes(targetwifi.Open)},
+	{scheme: "dconf", argument: "[FILE]", what: "settings of a GNOME desktop: of this session, or a file that dconf dump has written", file: true, optional: true,
+		find: sourcedconf.Find, source: reads(sourcedconf.Open), target: writes(targetdconf.Open)},
 }
 
 // reads adapts a source's Open to the list.

@@ -9,6 +9,7 @@ import (
 	"github.com/decant-dev/decant/node/kind/message"
 	"github.com/decant-dev/decant/node/kind/network"
 	"github.com/decant-dev/decant/node/kind/rule"
+	"github.com/decant-dev/decant/node/kind/setting"
 )
 
 // rules is the list of what brings records together, in one place. A kind that is not in
@@ -20,6 +21,7 @@ var rules = map[item.Kind]rule.Rules{
 	item.Call:     call.Rules{},
 	item.Bookmark: bookmark.Rules{},
 	item.Network:  network.Rules{},
+	item.Setting:  setting.Rules{},
 }
 
 // Rules returns the rules of a kind's records, nil if it has none.

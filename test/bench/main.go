@@ -9,6 +9,7 @@
 //	go run ./test/bench -direct                       without a server, against rsync over ssh
 //	go run ./test/bench -corpus million -peers none   a million tiny items: memory
 //	go run ./test/bench -fill /var/tmp/fill           on a virtual machine that gives free memory back to its host
+//	go run ./test/bench -records                      contacts and messages as data: gathered, sent, merged, imported again, undone
 //	go run ./test/bench -idle 2000                    the memory of a server that 2,000 idle sessions watch
 //
 // docs/ARCHITECTURE.md keeps the figures.
@@ -42,6 +43,7 @@ type options struct {
 	idle    int
 	fill    *filler
 	direct  bool
+	records bool
 	self    string // Decant among the tools
 }
 
@@ -64,6 +66,9 @@ func run() error {
 	if o.idle > 0 {
 		return idle(ctx, o)
 	}
+	if o.records {
+		return records(ctx, o)
+	}
 	for _, dir := range o.dirs {
 		if err := measure(ctx, o, dir); err != nil {
 			return err
@@ -78,6 +83,7 @@ func parse() (o options, err error) {
 	peers := flag.String("peers", "", "tools to compare with, separated by commas: restic, rsync, rsync-ssh (default restic,rsync; with -direct rsync-ssh)")
 	decant := flag.Bool("decant", true, "measure Decant itself")
 	flag.BoolVar(&o.direct, "direct", false, "from device to device, without a server")
+	flag.BoolVar(&o.records, "records", false, "instead: 10,000 contacts and 200,000 messages, as data")
 	flag.IntVar(&o.runs, "n", 3, "runs of each; medians are printed")
 	flag.Float64Var(&o.scale, "scale", 1, "part of each corpus")
 	flag.StringVar(&o.profile, "profile", "", "`directory` for a CPU profile of each process of the last run")

@@ -74,6 +74,7 @@ type Outcome struct {
 	Refused   int64            `json:"refused_count"`
 	Items     int64            `json:"items"`
 	Different int64            `json:"different_count"`
+	Delivered *Delivered       `json:"delivered"` // into targets
 	// Of receipt.
 	SafeWipe bool                        `json:"safe_to_wipe"`
 	Kinds    map[string]map[string]Tally `json:"kinds"`
@@ -84,6 +85,14 @@ type Outcome struct {
 		State    string `json:"state"`
 		SafeWipe bool   `json:"safe_to_wipe"`
 	} `json:"transfers"`
+}
+
+// Delivered counts records by what became of them in targets.
+type Delivered struct {
+	Written int64 `json:"written"`
+	Same    int64 `json:"same"`
+	Failed  int64 `json:"failed"`
+	Left    int64 `json:"left"`
 }
 
 // Tally counts items and bytes.
