@@ -153,6 +153,38 @@ func TestWithBreaks(t *testing.T) {
 	}
 }
 
+// TestExactBreaks: line breaks survive XML where the answer shows what they were.
+func TestExactBreaks(t *testing.T) {
+	for name, c := range map[string]struct {
+		xml, want string
+		exact     bool
+	}{
+		"as they are":        {"a\r\nb\r\n", "a\r\nb\r\n", true},
+		"as references":      {"a&#13;\nb&#xD;\n", "a\r\nb\r\n", true},
+		"in CDATA":           {"<![CDATA[a\r\nb\r\n]]>", "a\r\nb\r\n", true},
+		"line feeds only":    {"a\nb\n", "a\nb\n", false},
+		"mixed":              {"a\r\nb\n", "a\nb\n", false},
+		"none":               {"ab", "ab", true},
+		"long":               {strings.Repeat("0123456789\r\n", 10_000), strings.Repeat("0123456789\r\n", 10_000), true},
+		"breaks in elements": {"a&amp;\r\n<x\r\n/>b\r\n", "a&\nb\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			entry := `<response><href>/a</href><propstat><prop><C:calendar-data>` + c.xml + "</C:calendar-data></prop>\r\n<status>HTTP/1.1 200 OK</status></propstat></response>\r\n"
+			n := 0
+			_, err := eachResponse(strings.NewReader(`<multistatus xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav">`+"\r\n"+strings.Repeat(entry, 5)+`</multistatus>`), 1<<20, func(r *response) error {
+				n++
+				if string(r.props.data) != c.want || r.props.exact != c.exact {
+					t.Errorf("got %.50q, %v", r.props.data, r.props.exact)
+				}
+				return nil
+			})
+			if err != nil || n != 5 {
+				t.Errorf("%d entries: %v", n, err)
+			}
+		})
+	}
+}
+
 func TestContent(t *testing.T) {
 	cal := []byte("BEGIN:VCALENDAR\r\nBEGIN:VTIMEZONE\r\nTZID:x\r\nBEGIN:STANDARD\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\nBEGIN:VTODO\r\nUID:u\r\nSUMMARY:s\r\nBEGIN:VALARM\r\nEND:VALARM\r\nEND:VTODO\r\nEND:VCALENDAR\r\n")
 	if got := Components(cal); !slices.Equal(got, []string{"VTODO"}) {

@@ -49,6 +49,7 @@ type props struct {
 	maxSize    int64
 	privileges []string // nil: no such property
 	data       []byte   // address-data or calendar-data
+	exact      bool     // data has the line breaks that the server wrote; else it may have lost carriage returns
 }
 
 func (p *props) is(space, local string) bool {
@@ -63,6 +64,7 @@ func (p *props) is(space, local string) bool {
 // reader takes a multistatus answer apart as it comes, so that no more than one entry is in memory.
 type reader struct {
 	d     *xml.Decoder
+	raw   *tape
 	depth int
 	data  int64 // bytes that a resource may have
 	token string
@@ -70,7 +72,8 @@ type reader struct {
 
 // eachResponse calls each for every entry of a multistatus answer and returns its sync-token.
 func eachResponse(body io.Reader, largest int64, each func(*response) error) (token string, err error) {
-	r := &reader{d: xml.NewDecoder(body), data: largest}
+	raw := &tape{r: body}
+	r := &reader{d: xml.NewDecoder(raw), raw: raw, data: largest}
 	start, err := r.open()
 	if err != nil {
 		return "", err
@@ -182,6 +185,53 @@ func (r *reader) text(limit int64) (string, error) {
 	return b.String(), nil
 }
 
+// content returns what a resource holds. XML makes line feeds of all line breaks; exact is true if there were none, or if
+// carriage returns could be restored because the server wrote them, as they are or as references.
+func (r *reader) content() (data []byte, exact bool, err error) {
+	r.raw.keep = true
+	from := r.d.InputOffset()
+	text, err := r.text(r.data)
+	r.raw.keep = false
+	if err != nil {
+		return nil, false, err
+	}
+	breaks := strings.Count(text, "\n")
+	switch {
+	case breaks == 0 || strings.Contains(text, "\r"):
+		return []byte(text), true, nil
+	case bytes.Count(r.raw.between(from, r.d.InputOffset()), []byte("\r\n")) == breaks:
+		return []byte(strings.ReplaceAll(text, "\n", "\r\n")), true, nil
+	}
+	return []byte(text), false, nil
+}
+
+// tape remembers what was read of the last element, as it came.
+type tape struct {
+	r    io.Reader
+	buf  []byte
+	end  int64 // offset in the stream behind buf
+	keep bool
+}
+
+func (t *tape) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	if !t.keep { // the decoder reads ahead: what it took last may belong to what comes
+		t.buf = t.buf[:0]
+	}
+	t.buf = append(t.buf, p[:n]...)
+	t.end += int64(n)
+	return n, err
+}
+
+// between returns what was read between two offsets, or nil if it is not there any more.
+func (t *tape) between(from, to int64) []byte {
+	start := t.end - int64(len(t.buf))
+	if from < start || to > t.end || from > to {
+		return nil
+	}
+	return t.buf[from-start : to-start]
+}
+
 func (r *reader) line(limit int64) (string, error) {
 	t, err := r.text(limit)
 	return strings.TrimSpace(t), err
@@ -273,9 +323,7 @@ func (r *reader) prop(p *props, name xml.Name) (err error) {
 	case xml.Name{Space: nsDAV, Local: "current-user-privilege-set"}:
 		p.privileges, err = r.privileges()
 	case xml.Name{Space: nsCard, Local: "address-data"}, xml.Name{Space: nsCal, Local: "calendar-data"}:
-		var text string
-		text, err = r.text(r.data)
-		p.data = []byte(text)
+		p.data, p.exact, err = r.content()
 	default:
 		err = r.skip()
 	}

@@ -159,7 +159,7 @@ func (s *Server) fetch(ctx context.Context, c *Collection, list []Resource, each
 func ofResource(err error) bool { return status(err) != 0 || errors.Is(err, ErrTooLarge) }
 
 // multiget asks for many resources at once. XML makes one line feed of every line break, so what it gives is taken only
-// if its length shows which break there was.
+// if the answer, or the resource's length, shows which break there was.
 func (s *Server) multiget(ctx context.Context, c *Collection, list []Resource, got map[string]Resource) error {
 	at, err := url.Parse(c.URL())
 	if err != nil {
@@ -171,9 +171,9 @@ func (s *Server) multiget(ctx context.Context, c *Collection, list []Resource, g
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<?xml version="1.0" encoding="utf-8"?><X:%s xmlns:X="%s" xmlns="DAV:"><prop><getetag/><getcontentlength/><X:%s/></prop>`, kind, space, data)
-	wanted := map[string]bool{}
+	wanted := map[string]Resource{}
 	for _, r := range list {
-		wanted[r.Name] = true
+		wanted[r.Name] = r
 		b.WriteString("<href>")
 		xml.EscapeText(&b, []byte(c.Path+r.Name))
 		b.WriteString("</href>")
@@ -185,7 +185,16 @@ func (s *Server) multiget(ctx context.Context, c *Collection, list []Resource, g
 			return nil
 		}
 		name := lastElement(u.EscapedPath())
-		if text, ok := withBreaks(r.props.data, r.props.length); ok && wanted[name] {
+		listed, ok := wanted[name]
+		length := r.props.length
+		if length < 0 && listed.ETag == r.props.etag {
+			length = listed.Size
+		}
+		text := r.props.data
+		if !r.props.exact {
+			text, _ = withBreaks(text, length)
+		}
+		if ok && text != nil {
 			got[name] = Resource{Name: name, ETag: r.props.etag, Size: int64(len(text)), Data: text}
 		}
 		return nil

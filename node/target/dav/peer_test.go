@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -205,6 +206,44 @@ func TestPeersSource(t *testing.T) {
 				if r.Book == "" || r.Label == "" || !dav.Holds(r.Kind, r.Data) || strings.Count(string(r.Data), "\n") != strings.Count(string(r.Data), "\r\n") {
 					t.Fatalf("%+v %q", r, r.Data)
 				}
+			}
+		}
+	})
+}
+
+// counter counts requests by method.
+type counter map[string]int
+
+func (c counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	c[r.Method]++
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestPeersReadInBatches: a large book is not read card by card.
+func TestPeersReadInBatches(t *testing.T) {
+	server.Each(t, func(t *testing.T, s *server.Server) {
+		to := open(t, s, "/")
+		for _, k := range to.Kinds() {
+			var writes []target.Write
+			for i := range 60 {
+				uid := fmt.Sprintf("u%02d", i)
+				data := card(uid, "")
+				if k == item.Calendar {
+					data = event("VEVENT", uid, "")
+				}
+				writes = append(writes, target.Write{Key: uid, Record: item.Record{Kind: k, Data: data}})
+			}
+			write(t, to, k, writes...)
+			requests := counter{}
+			c := config(s, "/")
+			c.Transport = requests
+			again, err := Open(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer again.Close()
+			if got := readAll(t, again, k); len(got) != 60 || requests["GET"] > 0 || requests["REPORT"] == 0 {
+				t.Errorf("%v: %d records with %v", k, len(got), requests)
 			}
 		}
 	})
