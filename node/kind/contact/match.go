@@ -16,11 +16,15 @@ import (
 // nobody apart.
 const crowd = 3
 
+// namesakes is how many cards of one name are looked at.
+const namesakes = 8
+
 // features are what of a card decides about it. No parsed card is kept.
 type features struct {
 	uid     string
 	content [32]byte // of all that it says of the person, without order
 	name    string   // folded; "" is none
+	others  []string // folded names that it has kept of cards that were merged into it
 	label   string
 	group   bool
 	broken  bool     // it is no card: its bytes are all that identify it
@@ -47,13 +51,17 @@ func featuresOf(data []byte, tel *phones) features {
 			continue
 		}
 		k := keys(p, tel)
-		all = append(all, k...)
+		all = append(all, labelled(card, p, k)...)
 		switch name {
 		case "TEL", "EMAIL":
 			if v := k[0][len(name)+1:]; v != "" && v != "raw:" {
 				x.reach = append(x.reach, k[0])
 				x.office = append(x.office, isOffice(p))
 			}
+		case keepName + "FN":
+			x.others = append(x.others, foldName(p.Text()))
+		case keepName + "N":
+			x.others = append(x.others, foldName(fullName(p.Components())))
 		case "N":
 			if x.name == "" {
 				x.name = foldName(fullName(p.Components()))
@@ -70,6 +78,25 @@ func featuresOf(data []byte, tel *phones) features {
 	}
 	x.content = contentKey(all)
 	return x
+}
+
+// labelled adds to keys what labels a property has, so that cards that differ only in
+// those are not taken for the same.
+func labelled(card *cl.Component, p *cl.Property, keys []string) []string {
+	types := specific(p)
+	if l := labelOf(card, p); l != nil {
+		types = append(types, "\x01"+foldText(l.Text()))
+	}
+	if len(types) == 0 {
+		return keys
+	}
+	slices.Sort(types)
+	suffix := "\x00" + strings.Join(slices.Compact(types), ",")
+	out := make([]string, len(keys))
+	for i, k := range keys {
+		out[i] = k + suffix
+	}
+	return out
 }
 
 func isOffice(p *cl.Property) bool {
@@ -103,6 +130,7 @@ func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts r
 		content: map[[32]byte]int{},
 		byName:  map[string]int{},
 		byReach: map[string]int{},
+		named:   map[string][]int{},
 		now:     map[int][]byte{},
 	}
 	if err := m.learn(ctx); err != nil {
@@ -130,8 +158,9 @@ type matcher struct {
 	content map[[32]byte]int
 	byName  map[string]int // name and number or address together; a group's name
 	byReach map[string]int
-	busy    map[string]bool // numbers and addresses that too many share
-	now     map[int][]byte  // what a record has become by merging
+	busy    map[string]bool  // numbers and addresses that too many share
+	named   map[string][]int // by name, the first few
+	now     map[int][]byte   // what a record has become by merging
 }
 
 func (m *matcher) learn(ctx context.Context) error {
@@ -183,6 +212,11 @@ func (m *matcher) index(at int, x *features) {
 	if x.uid != "" {
 		first(m.byUID, x.uid, at)
 	}
+	for _, name := range append([]string{x.name}, x.others...) {
+		if list := m.named[name]; name != "" && len(list) < namesakes && !slices.Contains(list, at) {
+			m.named[name] = append(list, at)
+		}
+	}
 	if x.group {
 		first(m.byName, "group\x00"+x.name, at)
 		return
@@ -207,15 +241,22 @@ func first[K comparable](m map[K]int, k K, at int) {
 func (m *matcher) decide(i int) rule.Decision {
 	x := &m.come[i]
 	if at, ok := m.content[x.content]; ok {
+		m.index(at, x)
 		return rule.Decision{Verdict: rule.Same, With: at, Why: "it says the same"}
 	}
 	if at, ok := m.byUID[x.uid]; ok && x.uid != "" {
 		return m.sameUID(i, at)
 	}
-	if !m.opts.NoFuzzy && !x.broken {
+	fuzzy := !m.opts.NoFuzzy && !x.broken
+	if fuzzy {
 		if at, why, ok := m.alike(x); ok {
 			return m.join(i, at, why)
 		}
+	}
+	if d, ok := m.within(i); ok {
+		return d
+	}
+	if fuzzy {
 		if at, why, ok := m.related(x); ok {
 			d := m.add(i, rule.Suggest)
 			d.With, d.Why = at, why
@@ -246,6 +287,27 @@ func (m *matcher) alike(x *features) (int, string, bool) {
 		}
 	}
 	return 0, "", false
+}
+
+// within finds a card of the same name that has all that the incoming one says, as it has
+// after that was merged into it for a reason that is not to be seen any more.
+func (m *matcher) within(i int) (d rule.Decision, ok bool) {
+	if m.come[i].broken {
+		return d, false
+	}
+	for _, at := range m.named[m.come[i].name] {
+		out, changes := merge(m.data(at), m.incoming[i], m.tel)
+		if out == nil && (!ok || len(changes) == 0) {
+			d, ok = rule.Decision{Verdict: rule.Same, With: at, Why: "it says no more", Changes: changes}, true
+		}
+		if ok && len(d.Changes) == 0 {
+			break
+		}
+	}
+	if ok {
+		m.index(d.With, &m.come[i])
+	}
+	return d, ok
 }
 
 // related is rule D: only a number or an address is the same, as in a family.
@@ -291,7 +353,11 @@ func (m *matcher) sameUID(i, at int) rule.Decision {
 	if x.name == "" || y.name == "" || x.name == y.name || shareReach(x, y) || len(x.reach) == 0 || len(y.reach) == 0 || wordsShared(x.name, y.name) {
 		return m.join(i, at, "same UID")
 	}
+	if d, ok := m.within(i); ok {
+		return d
+	}
 	other := withUID(m.incoming[i].Data)
+	m.now[len(m.existing)+i] = other
 	m.index(len(m.existing)+i, &features{content: x.content, name: x.name, reach: x.reach, office: x.office})
 	return rule.Decision{Verdict: rule.Conflict, With: at, Result: other, Replace: m.incoming[i].Data, Why: "same UID, nothing else in common"}
 }
@@ -324,8 +390,14 @@ func (m *matcher) join(i, at int, why string) rule.Decision {
 	from.Label = label
 	out, changes := merge(m.data(at), from, m.tel)
 	d := rule.Decision{Verdict: rule.Merge, With: at, Result: out, Why: why, Changes: changes}
+	if out != nil {
+		if d, ok := m.within(i); ok {
+			return d
+		}
+	}
 	if out == nil {
 		d.Verdict, d.Result = rule.Same, nil
+		m.index(at, &m.come[i])
 		return d
 	}
 	m.now[at] = out

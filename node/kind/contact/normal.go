@@ -51,7 +51,8 @@ func (p *phones) parse(number string) string {
 		return "raw:" + strings.ToLower(strings.Map(noPunctuation, number)) // pauses, codes: dialled as they are
 	}
 	n, err := phonenumbers.Parse(number, p.region)
-	if err != nil || !phonenumbers.IsPossibleNumber(n) {
+	const shortest = 7 // digits; shorter ones are codes that are the same in no other place
+	if err != nil || !phonenumbers.IsPossibleNumber(n) || digits(number) < shortest {
 		return "raw:" + strings.ToLower(strings.Map(noPunctuation, number))
 	}
 	s := phonenumbers.Format(n, phonenumbers.E164)
@@ -78,6 +79,15 @@ func plainE164(number string) (string, bool) {
 	}
 	n := b.Len()
 	return b.String(), n > 7 && n <= 16
+}
+
+func digits(s string) (n int) {
+	for _, c := range []byte(s) {
+		if '0' <= c && c <= '9' {
+			n++
+		}
+	}
+	return n
 }
 
 func noPunctuation(r rune) rune {

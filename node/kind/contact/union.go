@@ -33,9 +33,10 @@ func merge(old []byte, r item.Record, tel *phones) ([]byte, []item.Change) {
 		return nil, nil
 	}
 	u := union{target: target, tel: tel, notes: notes{record: r, uid: target.Text("UID")}}
+	converted := u.notes
 	if source.Dialect != target.Dialect {
 		source.Close()
-		convert(source, target.Dialect, &u.notes)
+		convert(source, target.Dialect, &converted)
 	}
 	u.source = source
 	u.learn()
@@ -48,7 +49,7 @@ func merge(old []byte, r item.Record, tel *phones) ([]byte, []item.Change) {
 	if !u.changed {
 		return nil, u.notes.list
 	}
-	return file.Root.Bytes(), u.notes.list
+	return file.Root.Bytes(), append(converted.list, u.notes.list...)
 }
 
 type union struct {
@@ -57,14 +58,15 @@ type union struct {
 	notes          notes
 	changed        bool
 
-	have   map[string]*cl.Property // by key
+	have   map[string]*cl.Property   // by key, the first
+	twins  map[string][]*cl.Property // by key, all
 	groups map[string]bool
 	mapped map[string]string // a group of the source: its name in the target
 	next   int               // the next group to try
 }
 
 func (u *union) learn() {
-	u.have, u.groups, u.mapped = map[string]*cl.Property{}, map[string]bool{}, map[string]string{}
+	u.have, u.twins, u.groups, u.mapped = map[string]*cl.Property{}, map[string][]*cl.Property{}, map[string]bool{}, map[string]string{}
 	for p := range u.target.Properties() {
 		if g := p.Group(); g != "" {
 			u.groups[strings.ToLower(g)] = true
@@ -72,15 +74,17 @@ func (u *union) learn() {
 		if ignored(p.Name()) {
 			continue
 		}
-		for _, k := range keys(p, u.tel) {
-			first2(u.have, k, p)
-		}
+		u.know(p)
 	}
 }
 
-func first2(m map[string]*cl.Property, k string, p *cl.Property) {
-	if m[k] == nil {
-		m[k] = p
+// know makes a property of the target one that is found by its keys.
+func (u *union) know(p *cl.Property) {
+	for _, k := range keys(p, u.tel) {
+		if u.have[k] == nil {
+			u.have[k] = p
+		}
+		u.twins[k] = append(u.twins[k], p)
 	}
 }
 
@@ -113,7 +117,7 @@ func (u *union) known(p *cl.Property) *cl.Property {
 }
 
 func (u *union) many(p *cl.Property) {
-	if list := keys(p, u.tel); len(list) == 0 || strings.TrimSpace(p.Value()) == "" {
+	if len(keys(p, u.tel)) == 0 || strings.Trim(p.Value(), ";, ") == "" {
 		return
 	}
 	if q := u.known(p); q != nil {
@@ -139,9 +143,7 @@ func (u *union) add(p *cl.Property) *cl.Property {
 			u.copyLabels(g, name)
 		}
 	}
-	for _, k := range keys(q, u.tel) {
-		first2(u.have, k, q)
-	}
+	u.know(q)
 	return q
 }
 
@@ -210,21 +212,29 @@ func labelOf(c *cl.Component, p *cl.Property) *cl.Property {
 // labels keeps the more specific label of a value that both have: the target's, unless
 // it says nothing.
 func (u *union) labels(q, p *cl.Property) {
-	mine, theirs := specific(q), specific(p)
-	myLabel, theirLabel := labelOf(u.target, q), labelOf(u.source, p)
+	theirs, theirLabel := specific(p), labelOf(u.source, p)
+	var mine, myLabels []string
+	for _, k := range keys(p, u.tel)[:1] {
+		for _, twin := range u.twins[k] {
+			mine = append(mine, specific(twin)...)
+			if l := labelOf(u.target, twin); l != nil {
+				myLabels = append(myLabels, l.Text())
+			}
+		}
+	}
 	missing := slices.DeleteFunc(slices.Clone(theirs), func(t string) bool { return slices.Contains(mine, t) })
 	switch {
-	case len(mine) == 0 && myLabel == nil && theirLabel != nil && q.Group() == "":
+	case len(mine) == 0 && len(myLabels) == 0 && theirLabel != nil && q.Group() == "":
 		g := u.freeGroup(p.Group())
 		q.SetGroup(g)
 		u.copyLabels(p.Group(), g)
 		u.changed = true
 		u.notes.add(q.Name(), item.EffectAltered, "the label was added", "", theirLabel.Text())
-	case len(mine) == 0 && myLabel == nil && len(missing) > 0:
+	case len(mine) == 0 && len(myLabels) == 0 && len(missing) > 0:
 		u.addTypes(q, missing)
 	case len(missing) > 0:
 		u.notes.add(p.Name(), item.EffectDropped, "the target's label of "+shown(p.Text())+" is kept", strings.Join(missing, ","), strings.Join(mine, ","))
-	case theirLabel != nil && (myLabel == nil || myLabel.Text() != theirLabel.Text()):
+	case theirLabel != nil && !slices.Contains(myLabels, theirLabel.Text()):
 		u.notes.add(labelProperty, item.EffectDropped, "the target's label of "+shown(p.Text())+" is kept", theirLabel.Text(), strings.Join(mine, ","))
 	}
 }
@@ -339,7 +349,7 @@ func (u *union) categories(p *cl.Property) {
 	mine.SetList(append(mine.List(), missing...))
 	u.changed = true
 	for _, v := range missing {
-		first2(u.have, "CATEGORIES\x00"+foldText(v), mine)
+		u.have["CATEGORIES\x00"+foldText(v)] = mine
 	}
 }
 
