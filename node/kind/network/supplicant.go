@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/decant-dev/decant/node/format/keyfile"
 	"github.com/decant-dev/decant/node/format/wpasupplicant"
@@ -301,8 +302,11 @@ func writeBlock(c *Connection) (b wpasupplicant.Block, why string) {
 		add("sae_password", quote(psk))
 	} else if _, err := hex.DecodeString(psk); err == nil && len(psk) == 64 {
 		add("psk", psk)
-	} else {
-		add("psk", quote(psk))
+	} else if psk != "" {
+		add("psk", `"`+psk+`"`) // all between the first and the last quote, the only form that wpa_supplicant takes here
+	}
+	if strings.ContainsFunc(c.Get("wifi-security", "psk"), unicode.IsControl) {
+		return b, "its passphrase has control characters"
 	}
 	for _, k := range fields {
 		add(k.name, c.writeCoded(k))
