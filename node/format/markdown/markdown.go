@@ -158,6 +158,9 @@ func (f *Front) Set(key string, value any) {
 
 func (f *Front) put(key string, n *yaml.Node) {
 	if have := f.get(key); have != nil {
+		if have.Kind == n.Kind && n.Kind != yaml.ScalarNode {
+			n.Style = have.Style
+		}
 		*have = *n
 		return
 	}

@@ -139,10 +139,16 @@ func Clean(name string) string {
 		name = name[:len(name)-size]
 	}
 	name = strings.TrimRight(name, ". ")
-	if stem, _, _ := strings.Cut(name, "."); slices.Contains(reserved, strings.ToUpper(strings.TrimSpace(stem))) {
+	if Reserved(name) {
 		name = "_" + name
 	}
 	return name
+}
+
+// Reserved reports whether a name is that of a device on Windows.
+func Reserved(name string) bool {
+	stem, _, _ := strings.Cut(name, ".")
+	return slices.Contains(reserved, strings.ToUpper(strings.TrimSpace(stem)))
 }
 
 // reserved are the names of devices on Windows.
