@@ -67,7 +67,8 @@ func (s *Source) Survey(ctx context.Context) ([]item.Found, error) {
 		if err != nil {
 			return nil, err
 		}
-		f.Bytes, f.Items, err = info.Size(), 0, count(s.path, &f.Items)
+		f.Bytes = info.Size()
+		err = count(s.path, &f.Items)
 		return []item.Found{f}, err
 	}
 	err := fs.WalkDir(s.root.FS(), ".", func(at string, d fs.DirEntry, err error) error {
