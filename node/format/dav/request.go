@@ -150,7 +150,10 @@ func (s *Server) authorized(ctx context.Context, r request) (*answer, error) {
 		}
 		again := attempt == 0 && s.challenged(a.header)
 		a.body.Close()
-		if !again {
+		switch {
+		case s.ask == nil:
+			return nil, fmt.Errorf("%w: none were given", ErrPassword)
+		case !again:
 			return nil, ErrPassword
 		}
 	}
