@@ -16,8 +16,13 @@ import (
 // nobody apart.
 const crowd = 3
 
-// namesakes is how many cards of one name are looked at.
-const namesakes = 8
+// Limits on what is looked at and done, so that a book of cards that are all one person
+// takes no more than linear time.
+const (
+	namesakes = 8         // cards of one name that are looked at
+	mergers   = 64        // cards that are merged into one
+	patience  = 256 << 20 // bytes of cards that are parsed again in all, besides 64 times what is there
+)
 
 // features are what of a card decides about it. No parsed card is kept.
 type features struct {
@@ -132,6 +137,13 @@ func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts r
 		byReach: map[string]int{},
 		named:   map[string][]int{},
 		now:     map[int][]byte{},
+		merges:  map[int]int{},
+		work:    patience,
+	}
+	for _, side := range [...][]item.Record{existing, incoming} {
+		for _, r := range side {
+			m.work += 64 * int64(len(r.Data))
+		}
 	}
 	if err := m.learn(ctx); err != nil {
 		return nil, err
@@ -161,6 +173,8 @@ type matcher struct {
 	busy    map[string]bool  // numbers and addresses that too many share
 	named   map[string][]int // by name, the first few
 	now     map[int][]byte   // what a record has become by merging
+	merges  map[int]int      // how often
+	work    int64            // bytes that may still be parsed again
 }
 
 func (m *matcher) learn(ctx context.Context) error {
@@ -296,8 +310,8 @@ func (m *matcher) within(i int) (d rule.Decision, ok bool) {
 		return d, false
 	}
 	for _, at := range m.named[m.come[i].name] {
-		out, changes := merge(m.data(at), m.incoming[i], m.tel)
-		if out == nil && (!ok || len(changes) == 0) {
+		out, changes, done := m.merge(at, m.incoming[i])
+		if done && out == nil && (!ok || len(changes) == 0) {
 			d, ok = rule.Decision{Verdict: rule.Same, With: at, Why: "it says no more", Changes: changes}, true
 		}
 		if ok && len(d.Changes) == 0 {
@@ -356,10 +370,26 @@ func (m *matcher) sameUID(i, at int) rule.Decision {
 	if d, ok := m.within(i); ok {
 		return d
 	}
+	return m.conflict(i, at, "same UID, nothing else in common")
+}
+
+// merge is merge, if there is patience for it.
+func (m *matcher) merge(at int, r item.Record) (out []byte, changes []item.Change, done bool) {
+	old := m.data(at)
+	if m.work -= int64(len(old) + len(r.Data)); m.work < 0 {
+		return nil, nil, false
+	}
+	out, changes = merge(old, r, m.tel)
+	return out, changes, true
+}
+
+// conflict keeps a card of a UID that another one has, under another UID.
+func (m *matcher) conflict(i, at int, why string) rule.Decision {
+	x := &m.come[i]
 	other := withUID(m.incoming[i].Data)
 	m.now[len(m.existing)+i] = other
 	m.index(len(m.existing)+i, &features{content: x.content, name: x.name, reach: x.reach, office: x.office})
-	return rule.Decision{Verdict: rule.Conflict, With: at, Result: other, Replace: m.incoming[i].Data, Why: "same UID, nothing else in common"}
+	return rule.Decision{Verdict: rule.Conflict, With: at, Result: other, Replace: m.incoming[i].Data, Why: why}
 }
 
 func shareReach(x, y *features) bool {
@@ -388,7 +418,10 @@ func (m *matcher) join(i, at int, why string) rule.Decision {
 	}
 	from := m.incoming[i]
 	from.Label = label
-	out, changes := merge(m.data(at), from, m.tel)
+	out, changes, done := m.merge(at, from)
+	if !done || out != nil && m.merges[at] >= mergers {
+		return m.apart(i, at)
+	}
 	d := rule.Decision{Verdict: rule.Merge, With: at, Result: out, Why: why, Changes: changes}
 	if out != nil {
 		if d, ok := m.within(i); ok {
@@ -401,8 +434,23 @@ func (m *matcher) join(i, at int, why string) rule.Decision {
 		return d
 	}
 	m.now[at] = out
+	m.merges[at]++
 	x := featuresOf(out, m.tel)
 	m.index(at, &x)
 	m.index(at, &m.come[i])
+	return d
+}
+
+// apart keeps a card for itself that would be merged into one that has had its share.
+func (m *matcher) apart(i, at int) rule.Decision {
+	if d, ok := m.within(i); ok {
+		return d
+	}
+	const why = "too many cards would become one"
+	if uid := m.come[i].uid; uid != "" && m.at(at).uid == uid {
+		return m.conflict(i, at, why)
+	}
+	d := m.add(i, rule.Suggest)
+	d.With, d.Why = at, why
 	return d
 }

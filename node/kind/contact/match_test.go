@@ -232,7 +232,7 @@ func TestTenThousand(t *testing.T) {
 
 func FuzzShapeAndMatch(f *testing.F) {
 	public(f, func(name string, data []byte) {
-		if len(data) < 4<<10 {
+		if len(data) < 1<<10 {
 			f.Add(data, []byte(ada2), uint8(len(data)))
 		}
 	})
@@ -251,7 +251,7 @@ func FuzzShapeAndMatch(f *testing.F) {
 			}
 			again, _, ok := Rules{}.Shape(out, p)
 			if !ok || !bytes.Equal(again.Data, out.Data) {
-				t.Fatalf("%q\nshaped\n%q\nand again\n%q", r.Data, out.Data, again.Data)
+				t.Fatalf("%.700q\nshaped\n%.700q\nand again\n%.700q", r.Data, out.Data, again.Data)
 			}
 			incoming = append(incoming, out)
 		}

@@ -74,6 +74,10 @@ func Label(card []byte) string { return label(card) }
 func label(data []byte) string {
 	const most = 200
 	best, rank := "", len(labelNames)
+	version := "3.0"
+	if i := bytes.Index(data, []byte("VERSION:2.1")); i >= 0 && i < 64<<10 {
+		version = "2.1"
+	}
 	for s := contentline.NewScanner(data); s.Next(); {
 		name := s.Name()
 		for i, n := range labelNames[:rank] {
@@ -84,8 +88,8 @@ func label(data []byte) string {
 			if !ok && len(v) == 0 {
 				break
 			}
-			f := contentline.Parse(data[s.Start:s.End])
-			if t := labelText(f.Root.Get(n), n); t != "" {
+			f := contentline.Parse(append([]byte("BEGIN:VCARD\nVERSION:"+version+"\n"), data[s.Start:s.End]...))
+			if t := labelText(f.Root.Nodes[0].Component.Get(n), n); t != "" {
 				best, rank = t, i
 			}
 			break
@@ -171,7 +175,7 @@ func (n *notes) reading(p *contentline.Property) {
 	case "UTF-8", "US-ASCII", "ISO-8859-1", "WINDOWS-1252":
 	default:
 		if ok {
-			n.add(p.Name(), item.EffectAltered, "it was in "+charset+" and is in UTF-8", p.Value(), p.Text())
+			n.add(p.Name(), item.EffectAltered, "it was in "+charset+" and is in UTF-8", p.Decoded(), p.Text())
 		}
 	}
 }

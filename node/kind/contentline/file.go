@@ -10,6 +10,8 @@ import (
 const (
 	MaxLines = 1 << 21 // logical lines in a file
 	MaxDepth = 64      // components inside one another
+
+	maxParams = 128 // parameters of a property; the rest is one
 )
 
 // Problem says why a line is flagged: the end of a sentence that begins with "the line".
@@ -110,6 +112,7 @@ type fileParser struct {
 	shared  *shared
 	open    []*Component
 	names   map[string]string // one string for each name
+	blank   *Property         // the last node, if it is blank lines and nothing else
 	agent   bool              // the last line that is not blank was AGENT without a value
 	tooDeep int               // components that are open but flagged
 	lines   int
@@ -126,6 +129,9 @@ func (p *fileParser) run() {
 			p.add(&Property{raw: s.data[before:], shared: p.shared, problem: ProblemRest})
 			return
 		}
+		if p.joinBlank(before) {
+			continue
+		}
 		name := ""
 		if bytes.IndexByte(s.data[s.Start:s.End], ':') >= 0 {
 			name = p.intern(s.Name())
@@ -137,6 +143,18 @@ func (p *fileParser) run() {
 		q := &Property{raw: s.data[before:s.End:s.End], skip: uint8(s.Start - before), shared: p.shared, name: name, join: join}
 		p.line(q)
 	}
+}
+
+// joinBlank makes blank lines that follow each other one node.
+func (p *fileParser) joinBlank(before int) bool {
+	s := p.scanner
+	if p.blank == nil || s.Start != before || len(bytes.TrimSpace(s.data[s.Start:s.End])) > 0 {
+		p.blank = nil
+		return false
+	}
+	start := before - len(p.blank.raw)
+	p.blank.raw = s.data[start:s.End:s.End]
+	return true
 }
 
 func (p *fileParser) intern(name []byte) string {
@@ -159,7 +177,9 @@ func (p *fileParser) line(q *Property) {
 	}
 	switch q.name {
 	case "":
-		if !q.blank() {
+		if q.blank() {
+			p.blank = q
+		} else {
 			q.problem = ProblemNoColon
 		}
 	case "BEGIN":

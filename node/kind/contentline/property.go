@@ -246,6 +246,9 @@ func (p *Property) params() []param {
 		head = head[i+1:]
 		i = separator(head, ';')
 		text := head
+		if len(out) == maxParams {
+			return append(out, param{Param: Param{Values: []string{text}}, text: text})
+		}
 		if i >= 0 {
 			text = head[:i]
 		}
