@@ -1,0 +1,5 @@
+//go:build !unix
+
+package chromium
+
+func alive(int) bool { return true }
