@@ -1,6 +1,6 @@
 // Package wifi reads the networks that a device or a file knows: NetworkManager's
 // keyfiles and iwd's files, one or a directory of them, wpa_supplicant.conf, Apple's
-// profiles, and the text or the pictures of QR codes that Decant wrote. What a file is,
+// and Windows' profiles, Android's WifiConfigStore.xml, and the text or the pictures of QR codes that Decant wrote. What a file is,
 // is told by its content. It is a source.Books of networks in the canonical form of
 // node/kind/network.
 package wifi
@@ -22,6 +22,7 @@ import (
 	"github.com/decant-dev/decant/node/format/keyfile"
 	"github.com/decant-dev/decant/node/format/mobileconfig"
 	"github.com/decant-dev/decant/node/format/wifiqr"
+	"github.com/decant-dev/decant/node/format/wlanprofile"
 	"github.com/decant-dev/decant/node/format/wpasupplicant"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind/network"
@@ -222,6 +223,14 @@ func Networks(where string, data []byte) (found []item.Record, changes []item.Ch
 			} else if strings.TrimSpace(line) != "" {
 				changes = append(changes, item.Change{Kind: item.Network, From: where + ":" + strconv.Itoa(i+1), Effect: item.EffectDropped, Why: "the line is no network"})
 			}
+		}
+	case bytes.HasPrefix(text, []byte("<")) && (bytes.Contains(text[:min(len(text), 1024)], []byte("<WLANProfile")) || bytes.Contains(text[:min(len(text), 1024)], []byte("<WifiConfigStoreData"))):
+		all, err := wlanprofile.Parse(data)
+		if err != nil {
+			return nil, []item.Change{{Kind: item.Network, Record: name, From: where, Effect: item.EffectDropped, Why: strings.TrimPrefix(err.Error(), "wlanprofile: ")}}
+		}
+		for i, n := range all {
+			add(network.FromProfile(n, where+":"+strconv.Itoa(i+1)))
 		}
 	case bytes.HasPrefix(text, []byte("<")), len(data) > 0 && data[0] == 0x30:
 		p, err := mobileconfig.Parse(data)

@@ -296,6 +296,7 @@ func TestSourceForms(t *testing.T) {
 		"=436166c3a9.open": "[Settings]\nHidden=true\n",
 		"conf":             "network={\n\tssid=\"a\"\n\tpsk=\"geheim123\"\n}\ncred={\n}\n",
 		"note.txt":         "hello\n", ".hidden": "x",
+		"win.xml":          `<?xml version="1.0"?><WLANProfile><name>Win</name><SSIDConfig><SSID><name>Win</name></SSID></SSIDConfig><MSM><security><authEncryption><authentication>WPA2PSK</authentication></authEncryption><sharedKey><protected>false</protected><keyMaterial>geheim123</keyMaterial></sharedKey></security></MSM><MacRandomization><x>1</x></MacRandomization></WLANProfile>`,
 		"bad.mobileconfig": "<plist><dict>",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -310,7 +311,7 @@ func TestSourceForms(t *testing.T) {
 	for _, r := range s.records {
 		labels = append(labels, r.Label)
 	}
-	if got := strings.Join(labels, "|"); got != "Café|Home Net|a" {
+	if got := strings.Join(labels, "|"); got != "Café|Home Net|a|Win" {
 		t.Errorf("networks %s", got)
 	}
 	told := map[string]bool{}
@@ -320,7 +321,7 @@ func TestSourceForms(t *testing.T) {
 			t.Errorf("shows %+v", c)
 		}
 	}
-	for _, want := range []string{"cred", "note.txt", "bad.mobileconfig", "link", "Home Net"} {
+	for _, want := range []string{"cred", "note.txt", "bad.mobileconfig", "link", "Home Net", "Win"} {
 		if !told[want] {
 			t.Errorf("nothing is said of %s: %+v", want, s.changes)
 		}
