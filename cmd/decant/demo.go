@@ -15,6 +15,7 @@ import (
 	"github.com/decant-dev/decant/cmd/decant/internal/handset"
 	"github.com/decant-dev/decant/cmd/decant/internal/ui"
 	"github.com/decant-dev/decant/node"
+	"github.com/decant-dev/decant/node/gather"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/item/show"
 	"github.com/decant-dev/decant/proto/id"
@@ -52,6 +53,7 @@ type demo struct {
 	dir     string
 	paths   []string // what is sent
 	made    bool     // the handset is made up
+	records *records // nil unless made
 	alone   bool     // no server
 	server  *running // nil if alone
 	pinned  id.Server
@@ -135,6 +137,9 @@ func (d *demo) source() error {
 		what = "a made-up handset"
 	}
 	d.step("old device", "%s, %s (%s)", ui.Plural(sum.Items, "file"), ui.Bytes(sum.Bytes), show.Name(what))
+	if d.made {
+		return d.makeRecords()
+	}
 	return nil
 }
 
@@ -267,7 +272,7 @@ func (d *demo) play(ctx context.Context) error {
 		d.step("new device", "%s fetched, applied, receipt signed", ui.Bytes(res.WireBytes))
 		d.step("old device", "has come back for the receipt and verified it")
 	}
-	return d.settle(receipt, res)
+	return d.settle(ctx, receipt, res)
 }
 
 // comeBack lets the old device wait for its receipt as soon as the new one has fetched everything.
@@ -289,7 +294,11 @@ func (d *demo) comeBack(ctx context.Context, sid id.Session) (*node.Receipt, err
 
 func (d *demo) send(ctx context.Context, codes <-chan string) (*node.SendResult, error) {
 	began := time.Now()
-	sent, err := d.old.Send(ctx, node.SendOptions{Paths: d.paths, NoWait: !d.alone,
+	var sources []string
+	if d.records != nil {
+		sources = d.records.sources
+	}
+	sent, err := d.old.Send(ctx, node.SendOptions{Paths: d.paths, Sources: sources, NoWait: !d.alone,
 		AskCode: func(ctx context.Context, attempt int) (string, error) {
 			if attempt > 0 {
 				return "", node.ErrWrongCode
@@ -317,7 +326,11 @@ func (d *demo) send(ctx context.Context, codes <-chan string) (*node.SendResult,
 func (d *demo) receiving(codes chan<- string, gone <-chan struct{}) node.ReceiveOptions {
 	to := filepath.Join(d.dir, "new")
 	var once sync.Once
-	return node.ReceiveOptions{To: to,
+	var into []string
+	if d.records != nil {
+		into = d.records.into
+	}
+	return node.ReceiveOptions{To: to, Into: into, ConfirmDelivery: d.confirmRecords,
 		ShowCode: func(code, _ string, _ int) {
 			once.Do(func() {
 				d.step("new device", "shows the code %s; the old one types it", show.Name(code))
@@ -347,7 +360,7 @@ func indent(lines []string) (out []string) {
 }
 
 // settle shows the receipt, and compares.
-func (d *demo) settle(receipt *node.Receipt, res *node.ReceiveResult) error {
+func (d *demo) settle(ctx context.Context, receipt *node.Receipt, res *node.ReceiveResult) error {
 	if err := os.WriteFile(filepath.Join(d.dir, "receipt"), receipt.Raw, 0o600); err != nil {
 		return err
 	}
@@ -357,7 +370,14 @@ func (d *demo) settle(receipt *node.Receipt, res *node.ReceiveResult) error {
 	d.screen.Data(ui.WipeLine(receipt))
 	same := res.Receipt != nil && bytes.Equal(receipt.Raw, res.Receipt.Raw)
 	d.check(same && receipt.SafeWipe, "both devices hold the same signed receipt: safe to wipe")
-	return d.compare(res.To, ".decant-"+res.Session.Short())
+	keep := []string{".decant-" + res.Session.Short()}
+	if d.records != nil {
+		keep = append(keep, gather.Directories()...)
+	}
+	if err := d.compare(res.To, keep...); err != nil || d.records == nil {
+		return err
+	}
+	return d.checkRecords(ctx, res)
 }
 
 // check records whether something holds.
@@ -386,7 +406,8 @@ func (d *demo) finish(took time.Duration) error {
 	}
 	lines = append(lines, "", "Where everything lies, in "+d.dir+":")
 	if d.made {
-		lines = append(lines, "  old/handset     what the old device had")
+		lines = append(lines, "  old/handset     what the old device had", "  old/exports     what its apps had exported",
+			"  apps            the new device's own apps, into which the records came", "  report.html     everything that was lost or changed on the way: open it in a browser")
 	}
 	lines = append(lines, "  new             what the new device has now")
 	if !d.alone {

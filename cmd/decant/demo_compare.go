@@ -42,8 +42,8 @@ type comparison struct {
 }
 
 // compare looks at every file that was sent, knowing nothing of how it was sent.
-// keep is the name in the target of what undo needs.
-func (d *demo) compare(to, keep string) error {
+// keep are the names in the target of what undo needs, and of what was gathered.
+func (d *demo) compare(to string, keep ...string) error {
 	c := &comparison{seen: map[string]bool{}}
 	for _, root := range d.paths {
 		root, err := filepath.Abs(root)
@@ -70,7 +70,7 @@ func (d *demo) compare(to, keep string) error {
 		d.screen.Say("check: %s", line)
 	}
 	d.check(len(c.bad) == 0, "same bytes, times and permissions: %s, %s", ui.Plural(c.files, "file"), ui.Plural(c.dirs, "directory"))
-	d.check(extra == 0, "nothing else in the new directory, beside what undo needs")
+	d.check(extra == 0, "nothing else in the new directory, beside records and what undo needs")
 	if lines := d.lossLines(); len(lines) > 0 {
 		d.screen.Lines(append([]string{"", "What did not move, or not as it was:"}, lines...)...)
 	}
@@ -139,13 +139,13 @@ func (c *comparison) one(src, dst string, e fs.DirEntry, reason item.Reason) err
 func (c *comparison) wrong(path, what string) { c.bad = append(c.bad, show.Name(path)+" "+what) }
 
 // extra counts what lies in the target and was not sent, but for keep.
-func (c *comparison) extra(to, keep string) (n int, err error) {
+func (c *comparison) extra(to string, keep []string) (n int, err error) {
 	err = filepath.WalkDir(to, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		rel, _ := filepath.Rel(to, path)
-		if rel == keep {
+		if slices.Contains(keep, rel) {
 			return filepath.SkipDir
 		}
 		if rel != "." && !c.seen[rel] {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +22,11 @@ import (
 // inspect looks at what the server has while it holds everything: how much, in
 // what, and whether any name or content of the collection can be found in it.
 func (d *demo) inspect() error {
-	n, err := newNeedles(d.paths)
+	paths := d.paths
+	if d.records != nil {
+		paths = append(slices.Clone(paths), filepath.Join(d.dir, "old", "exports"))
+	}
+	n, err := newNeedles(paths)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func TestComparisonFindsEveryDifference(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.extra(dst, ".decant-x"); err != nil {
+			if _, err := c.extra(dst, []string{".decant-x"}); err != nil {
 				t.Fatal(err)
 			}
 			if (len(c.bad) > 0) != (name != "") {

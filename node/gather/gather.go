@@ -84,13 +84,7 @@ func Into(ctx context.Context, dir string, sources []Source) (*Gathered, error) 
 	if err := root.Close(); err != nil {
 		return nil, err
 	}
-	if err := keep(dir, fresh); err != nil {
-		return nil, err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, err
-	}
-	if err := os.Rename(fresh, dir); err != nil {
+	if err := update(dir, fresh); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(dir)
@@ -299,31 +293,64 @@ func clean(name string) string {
 
 const maxName = 180 // bytes: leaves room for a number and an extension
 
-// keep moves each file of old that new has with the same content to the place of that, so
-// that it stays the very same file.
-func keep(old, fresh string) error {
-	from, err := os.OpenRoot(old)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+// update makes old what fresh is, which is removed. A file with the same content stays the
+// very file that it was, untouched; so does a directory in which nothing has changed.
+func update(old, fresh string) error {
+	if err := os.MkdirAll(old, 0o700); err != nil {
+		return err
 	}
+	from, err := os.OpenRoot(fresh)
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	to, err := os.OpenRoot(fresh)
+	to, err := os.OpenRoot(old)
 	if err != nil {
 		return err
 	}
 	defer to.Close()
+	if err := remove(to, from); err != nil {
+		return err
+	}
+	err = fs.WalkDir(from.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == "." {
+			return err
+		}
+		if d.IsDir() {
+			return to.MkdirAll(path, 0o700)
+		}
+		same, err := equal(to, from, path)
+		if err != nil || same {
+			return err
+		}
+		return os.Rename(filepath.Join(fresh, filepath.FromSlash(path)), filepath.Join(old, filepath.FromSlash(path)))
+	})
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(fresh)
+}
+
+// remove removes what to has and from has not, or not in the same nature.
+func remove(to, from *os.Root) error {
 	return fs.WalkDir(to.FS(), ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || path == "." {
 			return err
 		}
-		same, err := equal(from, to, path)
-		if err != nil || !same {
+		info, err := from.Lstat(path)
+		if err == nil && info.IsDir() == d.IsDir() {
+			return nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return os.Rename(filepath.Join(old, filepath.FromSlash(path)), filepath.Join(fresh, filepath.FromSlash(path)))
+		if err := to.RemoveAll(path); err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return fs.SkipDir
+		}
+		return nil
 	})
 }
 

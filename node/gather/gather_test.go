@@ -129,6 +129,14 @@ func TestAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dirs, err := os.Stat(filepath.Join(dir, "Contacts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	into(&shelf{records: []item.Record{card("same"), card("gone")}})
+	if again, err := os.Stat(filepath.Join(dir, "Contacts")); err != nil || !again.ModTime().Equal(dirs.ModTime()) {
+		t.Errorf("the directory has another time: %v", err)
+	}
 	into(&shelf{records: []item.Record{card("new"), card("same")}})
 	after, err := os.Stat(filepath.Join(dir, "Contacts/same.vcf"))
 	if err != nil || !os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) {

@@ -38,7 +38,8 @@ const (
 //
 //   - Grace Lovelace is on both devices, byte for byte;
 //   - Rosa Quinn is on both with the same number, and each side knows something that the other does not: a merge;
-//   - Tomás Eriksson has the same UID and another birthday: a conflict;
+//   - Tomás Eriksson has the same UID and another birthday, which both cards can't have as one: the other one is kept as an extension;
+//   - the event "Flight" has the same UID and version on both, and another time: a conflict;
 //   - Liam Brown has the number of the other device's Mum: a suggestion;
 //   - Ünal has a line that is no property: kept, and flagged;
 //   - the event "Dentist" was moved since the other device got it;
@@ -169,10 +170,18 @@ func dentist(l *lines, sequence int, at, stamp string) {
 	}
 }
 
+// flight is the event of which nobody can tell which version is right.
+func flight(l *lines, at string) {
+	for _, s := range []string{"BEGIN:VEVENT", "UID:flight@example.org", "DTSTAMP:20260401T080000Z", "DTSTART;TZID=Europe/Berlin:" + at, "DURATION:PT2H", "SUMMARY:Flight", "END:VEVENT"} {
+		l.raw(s)
+	}
+}
+
 func exportedAgenda(o Options) []byte {
 	return calendarOf(func(l *lines) {
+		flight(l, "20260605T091500")
 		dentist(l, 1, "20260512T150000", "20260420T080000Z")
-		for i := range exportedEvents - 1 {
+		for i := range exportedEvents - 2 {
 			r := generator(o, "exported event", i)
 			switch {
 			case i%10 == 9:
@@ -189,6 +198,7 @@ func exportedAgenda(o Options) []byte {
 func settledAgenda() []byte {
 	return calendarOf(func(l *lines) {
 		dentist(l, 0, "20260511T090000", "20260401T080000Z")
+		flight(l, "20260606T091500")
 		for _, s := range []string{"BEGIN:VEVENT", "UID:own@example.org", "DTSTAMP:20260401T080000Z", "DTSTART;VALUE=DATE:20260701", "SUMMARY:Moving house", "END:VEVENT"} {
 			l.raw(s)
 		}

@@ -95,10 +95,11 @@ func most(counts map[string]int64, n int) string {
 		if i > 0 {
 			text += ", "
 		}
+		n := Count(counts[name])
 		if name == "" {
 			name = "whole records"
 		}
-		text += show.Name(name) + " " + Count(counts[name])
+		text += show.Name(name) + " " + n
 	}
 	return text
 }
