@@ -120,7 +120,7 @@ func status(err error) int {
 type Collection struct {
 	Path       string    // escaped, absolute, with a slash at the end; relative to its Origin
 	Origin     string    // scheme and authority
-	Name       string    // for people; untrusted
+	Name       string    // for people: one line of at most 300 bytes; untrusted
 	Kind       item.Kind // Contact or Calendar
 	Components []string  // kinds of calendar components that it takes, in capitals; nil is any
 	Versions   []string  // of vCard that it announces; nil is unknown

@@ -89,7 +89,7 @@ func (f *finder) about(at *url.URL) (*props, *url.URL, error) {
 
 // add takes an address book or a calendar, and reports whether it is one.
 func (f *finder) add(from, at *url.URL, p *props) bool {
-	c := Collection{Path: at.EscapedPath(), Origin: origin(at), Name: p.name, MaxSize: p.maxSize}
+	c := Collection{Path: at.EscapedPath(), Origin: origin(at), Name: shortened(p.name), MaxSize: p.maxSize}
 	switch {
 	case p.is(nsCard, "addressbook"):
 		c.Kind, c.Versions = item.Contact, p.versions
@@ -102,7 +102,8 @@ func (f *finder) add(from, at *url.URL, p *props) bool {
 		c.Path += "/"
 	}
 	if c.Name == "" {
-		c.Name, _ = url.PathUnescape(lastElement(c.Path))
+		name, _ := url.PathUnescape(lastElement(c.Path))
+		c.Name = shortened(name)
 	}
 	c.ReadOnly = p.privileges != nil && !slices.ContainsFunc(p.privileges, func(n string) bool {
 		return n == "all" || n == "write" || n == "write-content" || n == "bind"
