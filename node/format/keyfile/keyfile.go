@@ -10,76 +10,129 @@ package keyfile
 import (
 	"bytes"
 	"strings"
-	"unicode/utf8"
 )
 
-// MaxSize is the largest file that programs should hand to Parse, in bytes.
-const MaxSize = 16 << 20
+// maxLines bounds the lines that are told apart; what follows is one broken line. Blank lines
+// and comments that follow one another count once.
+const maxLines = 100_000
 
 // lineKind is what one line of a file is.
 type lineKind uint8
 
 const (
-	blank  lineKind = iota // or a comment
+	blank  lineKind = iota // or a comment, or several of these
 	group                  // [name]
 	pair                   // key=value
 	broken                 // neither, or a pair before the first group
 )
 
 type line struct {
-	kind  lineKind
-	group int    // index in File.groups of the group it belongs to; -1 before the first
-	key   string // of a pair
-	value string // of a pair: without blanks around it, still escaped
-	raw   string // with its line break
+	prev, next *line
+	kind       lineKind
+	number     int // from 1; 0 for one that was not read
+	group      *section
+	key        string // of a pair
+	value      string // of a pair: without blanks around it, still escaped
+	raw        string // with its line break
+}
+
+// section is a group with all lines that it has, wherever they stand.
+type section struct {
+	name string
+	last *line              // its last line that is not blank
+	keys []string           // in the order of the file; may name keys that are gone
+	at   map[string][]*line // the lines that give each key a value; the last one counts
 }
 
 // File is a key file. The zero value is an empty one. It is not safe for concurrent use.
 type File struct {
-	mark   string // a byte order mark
-	lines  []line
-	groups []string            // in the order in which they are first named
-	byName map[string]int      // index in groups
-	values map[entry]int       // index in lines of the pair that counts
-	keys   map[string][]string // by group, in the order of the file; may name keys that are gone
-	seen   map[entry]struct{}  // what keys holds
+	mark       string // a byte order mark
+	head, tail *line
+	groups     []string // in the order in which they are first named
+	byName     map[string]*section
+	damaged    []int // numbers of broken lines
 }
-
-type entry struct{ group, key string }
 
 // Parse reads a file. It does not fail: Broken tells the lines that are not in the form.
 // A file that is not UTF-8 is read all the same.
 func Parse(data []byte) *File {
 	f := &File{}
-	if rest, ok := bytes.CutPrefix(data, []byte("\xef\xbb\xbf")); ok {
-		f.mark, data = string(data[:3]), rest
+	text := string(data)
+	if strings.HasPrefix(text, "\ufeff") {
+		f.mark, text = text[:3], text[3:]
 	}
-	current := -1
-	for len(data) > 0 {
-		end := bytes.IndexByte(data, '\n') + 1
-		if end == 0 {
-			end = len(data)
+	var current *section
+	rest := text
+	for number, count := 1, 0; rest != ""; number++ {
+		end := strings.IndexByte(rest, '\n') + 1
+		if end == 0 || count == maxLines {
+			end = len(rest)
 		}
-		l := parseLine(string(data[:end]))
-		data = data[end:]
+		l := &line{raw: rest[:end], kind: broken}
+		if count < maxLines {
+			l = parseLine(rest[:end])
+		}
+		rest = rest[end:]
 		switch {
+		case l.kind == blank && f.tail != nil && f.tail.kind == blank:
+			start := len(text) - len(rest) - len(l.raw) - len(f.tail.raw) // they touch
+			f.tail.raw = text[start : start+len(f.tail.raw)+len(l.raw)]
+			continue
 		case l.kind == group:
-			current = f.addGroup(l.key)
-		case l.kind == pair && current < 0:
+			current = f.section(l.key)
+		case l.kind == pair && current == nil:
 			l.kind = broken
 		}
-		l.group = current
-		f.lines = append(f.lines, l)
-		if l.kind == pair {
-			f.note(len(f.lines) - 1)
+		if l.kind == broken {
+			f.damaged = append(f.damaged, number)
 		}
+		count++
+		l.group, l.number = current, number
+		f.insert(l, f.tail)
 	}
 	return f
 }
 
+// insert puts a line behind another, or at the beginning for nil.
+func (f *File) insert(l, behind *line) {
+	l.prev = behind
+	if behind == nil {
+		l.next, f.head = f.head, l
+	} else {
+		l.next, behind.next = behind.next, l
+	}
+	if l.next == nil {
+		f.tail = l
+	} else {
+		l.next.prev = l
+	}
+	if s := l.group; s != nil && l.kind != blank {
+		s.last = l
+		if l.kind == pair {
+			if _, known := s.at[l.key]; !known {
+				s.keys = append(s.keys, l.key)
+			}
+			s.at[l.key] = append(s.at[l.key], l)
+		}
+	}
+}
+
+func (f *File) section(name string) *section {
+	if s, ok := f.byName[name]; ok {
+		return s
+	}
+	if f.byName == nil {
+		f.byName = map[string]*section{}
+	}
+	s := &section{name: name, at: map[string][]*line{}}
+	f.groups = append(f.groups, name)
+	f.byName[name] = s
+	return s
+}
+
 // parseLine tells what one line is. The key of a group's line is its name.
-func parseLine(raw string) line {
-	l := line{raw: raw}
+func parseLine(raw string) *line {
+	l := &line{raw: raw}
 	s := strings.TrimRight(strings.TrimLeft(raw, " \t\r\n\f\v"), "\r\n")
 	switch {
 	case s == "" || s[0] == '#':
@@ -105,31 +158,6 @@ func hasControl(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
 }
 
-func (f *File) addGroup(name string) int {
-	if i, ok := f.byName[name]; ok {
-		return i
-	}
-	if f.byName == nil {
-		f.byName = map[string]int{}
-	}
-	f.groups = append(f.groups, name)
-	f.byName[name] = len(f.groups) - 1
-	return len(f.groups) - 1
-}
-
-// note makes the pair of line i the one that counts for its key.
-func (f *File) note(i int) {
-	if f.values == nil {
-		f.values, f.keys, f.seen = map[entry]int{}, map[string][]string{}, map[entry]struct{}{}
-	}
-	e := entry{f.groups[f.lines[i].group], f.lines[i].key}
-	f.values[e] = i
-	if _, ok := f.seen[e]; !ok {
-		f.seen[e] = struct{}{}
-		f.keys[e.group] = append(f.keys[e.group], e.key)
-	}
-}
-
 // Groups returns the names of the groups in the order in which they first stand there.
 func (f *File) Groups() []string { return f.groups }
 
@@ -138,22 +166,35 @@ func (f *File) Has(group string) bool { _, ok := f.byName[group]; return ok }
 
 // Keys returns the names of a group's keys in the order in which they first stand there.
 func (f *File) Keys(group string) []string {
+	s := f.byName[group]
+	if s == nil {
+		return nil
+	}
 	var out []string
-	for _, k := range f.keys[group] {
-		if _, ok := f.values[entry{group, k}]; ok {
+	for _, k := range s.keys {
+		if len(s.at[k]) > 0 {
 			out = append(out, k)
 		}
 	}
 	return out
 }
 
+// find returns the line that gives a key its value, nil if there is none.
+func (f *File) find(group, key string) *line {
+	if s := f.byName[group]; s != nil {
+		if all := s.at[key]; len(all) > 0 {
+			return all[len(all)-1]
+		}
+	}
+	return nil
+}
+
 // Raw returns a value as it is written: escaped, without the blanks before it.
 func (f *File) Raw(group, key string) (string, bool) {
-	i, ok := f.values[entry{group, key}]
-	if !ok {
-		return "", false
+	if l := f.find(group, key); l != nil {
+		return l.value, true
 	}
-	return f.lines[i].value, true
+	return "", false
 }
 
 // String returns a value as a string; "" if it is not there.
@@ -162,30 +203,23 @@ func (f *File) String(group, key string) string {
 	return Unescape(raw)
 }
 
-// Line returns the number of the line, from 1, that holds a key's value; 0 is none.
+// Line returns the number of the line, from 1, from which a key's value was read; 0 is none.
 func (f *File) Line(group, key string) int {
-	if i, ok := f.values[entry{group, key}]; ok {
-		return i + 1
+	if l := f.find(group, key); l != nil {
+		return l.number
 	}
 	return 0
 }
 
-// Broken returns the numbers of the lines, from 1, that are not in the form. GLib reads
-// no file that has one.
-func (f *File) Broken() (lines []int) {
-	for i, l := range f.lines {
-		if l.kind == broken {
-			lines = append(lines, i+1)
-		}
-	}
-	return lines
-}
+// Broken returns the numbers of the lines, from 1, that were read and are not in the form.
+// GLib reads no file that has one.
+func (f *File) Broken() []int { return f.damaged }
 
 // Bytes returns the file.
 func (f *File) Bytes() []byte {
 	var b bytes.Buffer
 	b.WriteString(f.mark)
-	for _, l := range f.lines {
+	for l := f.head; l != nil; l = l.next {
 		b.WriteString(l.raw)
 	}
 	return b.Bytes()
@@ -195,8 +229,7 @@ func (f *File) Bytes() []byte {
 // that is there is replaced where it stands, keeping what is around it; a new one goes
 // behind the group's last pair, and a new group at the end.
 func (f *File) SetRaw(group, key, value string) {
-	if i, ok := f.values[entry{group, key}]; ok {
-		l := &f.lines[i]
+	if l := f.find(group, key); l != nil {
 		start := strings.IndexByte(l.raw, '=') + 1
 		for start < len(l.raw) && (l.raw[start] == ' ' || l.raw[start] == '\t') {
 			start++
@@ -205,41 +238,30 @@ func (f *File) SetRaw(group, key, value string) {
 		l.value = value
 		return
 	}
-	at := f.placeFor(group)
-	l := line{kind: pair, group: f.byName[group], key: key, value: value, raw: key + "=" + value + "\n"}
-	f.lines = append(f.lines[:at], append([]line{l}, f.lines[at:]...)...)
-	for e, i := range f.values {
-		if i >= at {
-			f.values[e] = i + 1
-		}
+	s := f.begun(group)
+	if lineBreak(s.last.raw) == "" {
+		s.last.raw += "\n"
 	}
-	f.note(at)
+	f.insert(&line{kind: pair, group: s, key: key, value: value, raw: key + "=" + value + "\n"}, s.last)
 }
 
 // Set is SetRaw of a string that is not escaped.
 func (f *File) Set(group, key, value string) { f.SetRaw(group, key, Escape(value)) }
 
-// placeFor returns the index where a new pair of a group goes, adding the group if it is not there.
-func (f *File) placeFor(name string) int {
-	if n := len(f.lines); n > 0 && lineBreak(f.lines[n-1].raw) == "" {
-		f.lines[n-1].raw += "\n"
+// begun returns a group, of which a line is there: if need be at the end.
+func (f *File) begun(name string) *section {
+	s := f.section(name)
+	if s.last != nil {
+		return s
 	}
-	g, ok := f.byName[name]
-	if !ok {
-		g = f.addGroup(name)
-		if len(f.lines) > 0 {
-			f.lines = append(f.lines, line{kind: blank, group: g, raw: "\n"})
+	if f.tail != nil {
+		if lineBreak(f.tail.raw) == "" {
+			f.tail.raw += "\n"
 		}
-		f.lines = append(f.lines, line{kind: group, group: g, key: name, raw: "[" + name + "]\n"})
-		return len(f.lines)
+		f.insert(&line{kind: blank, group: s, raw: "\n"}, f.tail)
 	}
-	at := 0
-	for i, l := range f.lines {
-		if l.group == g && l.kind != blank {
-			at = i + 1
-		}
-	}
-	return at
+	f.insert(&line{kind: group, group: s, key: name, raw: "[" + name + "]\n"}, f.tail)
+	return s
 }
 
 func lineBreak(raw string) string {
@@ -254,34 +276,32 @@ func lineBreak(raw string) string {
 
 // Delete removes a key: every line that gives it a value. It reports whether there was one.
 func (f *File) Delete(group, key string) bool {
-	if _, ok := f.values[entry{group, key}]; !ok {
+	s := f.byName[group]
+	if s == nil || len(s.at[key]) == 0 {
 		return false
 	}
-	g := f.byName[group]
-	f.keep(func(l line) bool { return l.kind != pair || l.group != g || l.key != key })
+	for _, l := range s.at[key] {
+		f.remove(l)
+	}
+	s.at[key] = nil
 	return true
 }
 
-// DeleteGroup removes a group with all that stands in it, comments too. It reports whether there was one.
-func (f *File) DeleteGroup(name string) bool {
-	g, ok := f.byName[name]
-	if !ok {
-		return false
+// remove takes out the line of a pair, which is not the first of its group.
+func (f *File) remove(l *line) {
+	l.prev.next = l.next // there is one: the group's
+	if l.next == nil {
+		f.tail = l.prev
+	} else {
+		l.next.prev = l.prev
 	}
-	f.keep(func(l line) bool { return l.group != g })
-	return true
-}
-
-// keep drops the lines that want does not.
-func (f *File) keep(want func(line) bool) {
-	var out bytes.Buffer
-	out.WriteString(f.mark)
-	for _, l := range f.lines {
-		if want(l) {
-			out.WriteString(l.raw)
+	if l.group.last == l {
+		p := l.prev
+		for p.group != l.group || p.kind == blank {
+			p = p.prev
 		}
+		l.group.last = p
 	}
-	*f = *Parse(out.Bytes())
 }
 
 // Unescape turns a value as it is written into a string: \s \n \t \r \\ and, for lists of
@@ -359,14 +379,4 @@ func JoinList(elements []string) string {
 		b.WriteByte(';')
 	}
 	return b.String()
-}
-
-// UTF8 reports whether the file is UTF-8 throughout, as GLib demands.
-func (f *File) UTF8() bool {
-	for _, l := range f.lines {
-		if !utf8.ValidString(l.raw) {
-			return false
-		}
-	}
-	return true
 }

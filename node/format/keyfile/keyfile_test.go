@@ -2,6 +2,7 @@ package keyfile
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -48,8 +49,28 @@ func TestSet(t *testing.T) {
 	if !f.Delete("connection", "uuid") || f.Delete("connection", "uuid") || f.String("connection", "uuid") != "" {
 		t.Error("uuid is still there")
 	}
-	if !f.DeleteGroup("ipv4") || f.Has("ipv4") || f.String("wifi", "hidden") != "true" {
-		t.Error("ipv4 is still there, or more is gone")
+	f.Set("connection", "last", "x")
+	if again := Parse(f.Bytes()); again.String("connection", "last") != "x" || again.String("wifi", "hidden") != "true" || again.String("connection", "uuid") != "" {
+		t.Errorf("became\n%s", f.Bytes())
+	}
+}
+
+// TestLarge shows that files at the limits take time and memory that are linear in them.
+func TestLarge(t *testing.T) {
+	many := append([]byte("[g]\n"), bytes.Repeat([]byte("\n#\n"), 1<<20)...)
+	for i := range maxLines + 10 {
+		many = fmt.Appendf(many, "k%d=v\n", i)
+	}
+	f := Parse(many)
+	if !bytes.Equal(f.Bytes(), many) || len(f.Keys("g")) != maxLines-2 || len(f.Broken()) != 1 {
+		t.Errorf("%d keys, %d broken lines", len(f.Keys("g")), len(f.Broken()))
+	}
+	for i := range maxLines {
+		f.Set("h", fmt.Sprint("n", i), "v")
+		f.Delete("g", fmt.Sprint("k", i))
+	}
+	if len(f.Keys("h")) != maxLines || len(f.Keys("g")) != 0 {
+		t.Errorf("%d and %d keys", len(f.Keys("h")), len(f.Keys("g")))
 	}
 }
 

@@ -320,7 +320,7 @@ func writeBlock(c *Connection) (b wpasupplicant.Block, why string) {
 		}
 		add(phase, quote(strings.Join(says, " ")))
 	}
-	for i, name := range names {
+	for i, name := range names[:min(len(names), maxFields)] { // more are told as lost
 		b.Fields = slices.DeleteFunc(b.Fields, func(f wpasupplicant.Field) bool { return f.Name == name })
 		add(name, values[i])
 	}
