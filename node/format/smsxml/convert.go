@@ -16,12 +16,19 @@ func (r *Record) Kind() item.Kind {
 	return item.Message
 }
 
-// Canonical returns the canonical form of a record, what a person knows it by, and what
-// of it is odd.
-func (r *Record) Canonical() (data []byte, label string, changes []item.Change) {
+// Canonical is a record in canonical form.
+type Canonical struct {
+	Data     []byte
+	Identity []byte
+	Label    string        // what a person knows it by
+	Changes  []item.Change // what of it is odd
+}
+
+// Canonical returns the canonical form of a record.
+func (r *Record) Canonical() (out Canonical) {
 	if r.Kind() == item.Call {
 		c := call.FromSBR(r.Attrs)
-		data, label = c.Bytes(), c.Label()
+		out = Canonical{Data: c.Bytes(), Identity: c.Identity(), Label: c.Label()}
 	} else {
 		m := message.FromSBR(&r.Element)
 		for i := range m.Parts {
@@ -29,19 +36,19 @@ func (r *Record) Canonical() (data []byte, label string, changes []item.Change) 
 				r.Flags = append(r.Flags, Flag{"PART/DATA", item.EffectFlagged, "it is no base64: kept as text", v[:min(len(v), item.MaxShown)]})
 			}
 		}
-		data, label = m.Bytes(), m.Label()
+		out = Canonical{Data: m.Bytes(), Identity: m.Identity(), Label: m.Label()}
 	}
-	for _, name := range []string{"date"} {
-		for _, a := range r.Attrs {
-			if a.Name == name && !isNumber(a.Value) {
-				r.Flags = append(r.Flags, Flag{strings.ToUpper(name), item.EffectFlagged, "it is no number: kept as text", a.Value[:min(len(a.Value), item.MaxShown)]})
+	for _, a := range r.Attrs {
+		if a.Name == "date" {
+			if !isNumber(a.Value) {
+				r.Flags = append(r.Flags, Flag{"DATE", item.EffectFlagged, "it is no number: kept as text", a.Value[:min(len(a.Value), item.MaxShown)]})
 			}
 		}
 	}
 	for _, f := range r.Flags {
-		changes = append(changes, item.Change{Kind: r.Kind(), Record: label, Property: f.Property, Effect: f.Effect, Why: f.Why, Before: f.Before})
+		out.Changes = append(out.Changes, item.Change{Kind: r.Kind(), Record: out.Label, Property: f.Property, Effect: f.Effect, Why: f.Why, Before: f.Before})
 	}
-	return data, label, changes
+	return out
 }
 
 func isNumber(s string) bool {

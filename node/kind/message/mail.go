@@ -138,7 +138,10 @@ func (m *Message) RFC5322() []byte {
 func (m *Message) mailSubject() string {
 	who := m.Name.S
 	if who == "" {
-		who = strings.Join(append(split(m.Address), m.others()...), ", ")
+		who = strings.Join(split(m.Address), ", ")
+	}
+	if who == "" {
+		who = strings.Join(m.others(), ", ")
 	}
 	switch {
 	case m.Subject.S != "":

@@ -8,6 +8,7 @@
 package message
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -84,7 +85,7 @@ type Message struct {
 	Envelope string // of a mail: what follows "From " in the line that an mbox file has before it
 	Flags    string // of a mail: the letters that a Maildir's file name ends with, sorted
 
-	Thread string // the other participants in normal form, joined with "~"
+	Thread string // the other participants in normal form, joined with "~"; not written where Address says it
 	Form   string // FormSBR, FormProvider or FormMail: what X and Order mean
 	X      []Column
 	Order  []string // FormSBR: the names of all attributes in order, if that is not what SBR makes of the fields
@@ -145,7 +146,7 @@ var ErrNoMessage = errors.New("is not a message")
 
 // Decode parses a line in canonical form. The result may refer to it.
 func Decode(line []byte) (*Message, error) {
-	members, err := rawjson.Object(line)
+	members, err := rawjson.AppendObject(make([]rawjson.Member, 0, 24), line)
 	if err != nil {
 		return nil, err
 	}
@@ -157,6 +158,9 @@ func Decode(line []byte) (*Message, error) {
 	}
 	if m.Type != SMS && m.Type != MMS && m.Type != Mail {
 		return nil, ErrNoMessage
+	}
+	if m.Thread == "" && m.Type != Mail {
+		m.Thread = threadOf(split(m.Address))
 	}
 	return m, nil
 }
@@ -326,7 +330,7 @@ func each[T any](v rawjson.Value, parse func(rawjson.Value) (T, error)) ([]T, er
 }
 
 func columns(v rawjson.Value) ([]Column, error) {
-	members, err := rawjson.Object(v)
+	members, err := rawjson.AppendObject(make([]rawjson.Member, 0, 4), v)
 	if err != nil {
 		return nil, err
 	}
@@ -368,7 +372,9 @@ func (m *Message) Append(dst []byte) []byte {
 	}
 	w.some("envelope", m.Envelope)
 	w.some("flags", m.Flags)
-	w.some("thread", m.Thread)
+	if m.Thread != threadOf(split(m.Address)) {
+		w.some("thread", m.Thread)
+	}
 	w.some("form", m.Form)
 	w.columns(m.X)
 	w.strings("order", m.Order)
@@ -380,8 +386,8 @@ func (m *Message) Append(dst []byte) []byte {
 	return append(w.dst, '}')
 }
 
-// Bytes returns the message's canonical form, without a line break.
-func (m *Message) Bytes() []byte { return m.Append(nil) }
+// Bytes returns the message's canonical form, without a line break, in no more memory than it needs.
+func (m *Message) Bytes() []byte { return bytes.Clone(m.Append(make([]byte, 0, 1024))) }
 
 // writer appends members to an object.
 type writer struct{ dst []byte }

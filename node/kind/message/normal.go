@@ -104,16 +104,23 @@ func (m *Message) SetThread(own map[string]bool) {
 	people := split(m.Address)
 	if len(people) == 0 {
 		people = m.with(func(string) bool { return true })
-		if from := m.with(isFrom); m.Box != "received" && len(from) > 0 {
-			people = slices.DeleteFunc(people, func(a string) bool { return a == from[0] })
+		if m.Box != "received" {
+			for _, f := range m.with(isFrom) {
+				own = add(own, NormalAddress(f, ""))
+			}
 		}
 		people = without(people, own, "")
 	}
+	m.Thread = threadOf(people)
+}
+
+// threadOf is the thread of some people. It changes the slice.
+func threadOf(people []string) string {
 	for i, a := range people {
 		people[i] = threadAddress(a)
 	}
 	slices.Sort(people)
-	m.Thread = strings.Join(slices.Compact(people), "~")
+	return strings.Join(slices.Compact(people), "~")
 }
 
 // without returns the people who are not this device, or all if nobody would be left.

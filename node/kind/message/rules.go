@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"path"
 	"slices"
 	"strconv"
@@ -100,15 +101,25 @@ func MergeLines(existing, from []byte, records func([]byte) []contentline.Record
 // candidate is what Match has to know of a message.
 type candidate struct {
 	date, sent int64
-	index      int // in existing, or len(existing) + in incoming
+	index      int32 // in existing, or len(existing) + in incoming; -1 is no message
+	next       int32 // the next one of the same key, in matcher.list; 0 is none
 	mms        bool
 }
+
+// maxNear is how many messages of one person and content are looked at for one whose time is nearly the same.
+const maxNear = 1000
+
+// matchKey is as much of a message's key as tells messages apart.
+type matchKey [16]byte
 
 // Match compares by box, people, content and time. The time of an MMS may differ by a
 // second if one of them has whole seconds, and messages that were sent in the same second
 // may have come within a day: some programs put the one time where the other belongs.
 func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts rule.Options) ([]rule.Decision, error) {
-	t := matcher{region: opts.Profile.Region, own: map[string]bool{}, known: map[[32]byte][]candidate{}, existing: existing, incoming: incoming}
+	t := matcher{region: opts.Profile.Region, own: map[string]bool{}, existing: existing, incoming: incoming}
+	t.known = make(map[matchKey]int32, len(existing)+len(incoming))
+	t.first = make(map[matchKey]int32, len(existing))
+	t.list = make([]candidate, 1, 1+len(existing))
 	if err := t.learn(ctx); err != nil {
 		return nil, err
 	}
@@ -117,8 +128,7 @@ func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts r
 			return nil, err
 		}
 		if m, err := Decode(existing[i].Data); err == nil {
-			k := m.key(t.own, t.region)
-			t.known[k] = append(t.known[k], t.candidate(m, i))
+			t.add(t.key(m), t.candidate(m, i), m)
 		}
 	}
 	return t.decide(ctx, opts.NoFuzzy)
@@ -127,10 +137,38 @@ func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts r
 type matcher struct {
 	region             string
 	own                map[string]bool
-	known              map[[32]byte][]candidate
+	known              map[matchKey]int32 // by key and time: the index
+	first              map[matchKey]int32 // by key: where the last existing one is in list
+	list               []candidate        // from 1
 	existing, incoming []item.Record
-	taken              map[int]bool // existing ones that an incoming one is the same as
+	taken              []bool // existing ones that an incoming one is the same as
 }
+
+func (t *matcher) key(m *Message) matchKey {
+	key := m.key(t.own, t.region)
+	return matchKey(key[:16])
+}
+
+// exactly is the key with the time, of what has one.
+func exactly(key matchKey, m *Message) matchKey {
+	if m.Type == Mail {
+		return key
+	}
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(key[:], uint64(m.Date.N)))
+	return matchKey(sum[:16])
+}
+
+// add adds an existing message.
+func (t *matcher) add(key matchKey, c candidate, m *Message) {
+	if e := exactly(key, m); !known(t.known, e) {
+		t.known[e] = c.index
+	}
+	c.next = t.first[key]
+	t.first[key] = int32(len(t.list))
+	t.list = append(t.list, c)
+}
+
+func known(m map[matchKey]int32, k matchKey) bool { _, ok := m[k]; return ok }
 
 // learn finds the numbers of the device.
 func (t *matcher) learn(ctx context.Context) error {
@@ -153,13 +191,13 @@ func (t *matcher) learn(ctx context.Context) error {
 }
 
 func (t *matcher) candidate(m *Message, i int) candidate {
-	return candidate{date: m.Date.N, sent: m.DateSent.N, index: i, mms: m.Type == MMS}
+	return candidate{date: m.Date.N, sent: m.DateSent.N, index: int32(i), mms: m.Type == MMS}
 }
 
 func (t *matcher) decide(ctx context.Context, exact bool) ([]rule.Decision, error) {
 	out := make([]rule.Decision, len(t.incoming))
-	t.taken = map[int]bool{}
-	keys := make([][32]byte, len(t.incoming))
+	t.taken = make([]bool, len(t.existing))
+	keys := make([]matchKey, len(t.incoming))
 	cands := make([]candidate, len(t.incoming))
 	for i, r := range t.incoming {
 		if err := ctx.Err(); err != nil {
@@ -171,7 +209,7 @@ func (t *matcher) decide(ctx context.Context, exact bool) ([]rule.Decision, erro
 			cands[i].index = -1
 			continue
 		}
-		keys[i], cands[i] = m.key(t.own, t.region), t.candidate(m, len(t.existing)+i)
+		keys[i], cands[i] = t.key(m), t.candidate(m, len(t.existing)+i)
 		out[i] = t.exact(m, keys[i], cands[i])
 	}
 	for i := range t.incoming {
@@ -184,34 +222,44 @@ func (t *matcher) decide(ctx context.Context, exact bool) ([]rule.Decision, erro
 	return out, ctx.Err()
 }
 
-func (t *matcher) exact(m *Message, key [32]byte, c candidate) rule.Decision {
-	for _, k := range t.known[key] {
-		if m.Type == Mail || k.date == c.date {
-			t.taken[k.index] = true
-			why := "same time, people and content"
-			if m.Type == Mail {
-				why = "same content"
-			}
-			return rule.Decision{Verdict: rule.Same, With: k.index, Why: why, Changes: t.lost(m, k.index)}
-		}
+func (t *matcher) exact(m *Message, key matchKey, c candidate) rule.Decision {
+	e := exactly(key, m)
+	with, ok := t.known[e]
+	if !ok {
+		t.known[e] = c.index
+		return rule.Decision{Verdict: rule.New, With: -1, Result: t.incoming[int(c.index)-len(t.existing)].Data}
 	}
-	t.known[key] = append(t.known[key], c)
-	return rule.Decision{Verdict: rule.New, With: -1, Result: t.incoming[c.index-len(t.existing)].Data}
+	why := "same time, people and content"
+	if m.Type == Mail {
+		why = "same content"
+	}
+	return t.same(m, int(with), why)
+}
+
+func (t *matcher) same(m *Message, with int, why string) rule.Decision {
+	if with < len(t.existing) {
+		t.taken[with] = true
+	}
+	return rule.Decision{Verdict: rule.Same, With: with, Why: why, Changes: t.lost(m, with)}
 }
 
 // near finds an existing message that nothing is the same as yet, and whose time is nearly the same.
-func (t *matcher) near(i int, key [32]byte, c candidate) (rule.Decision, bool) {
-	for _, k := range t.known[key] {
-		if k.index >= len(t.existing) || t.taken[k.index] {
+func (t *matcher) near(i int, key matchKey, c candidate) (rule.Decision, bool) {
+	found, why, seen := -1, "", 0
+	for at := t.first[key]; at != 0 && seen < maxNear; at = t.list[at].next {
+		k := t.list[at]
+		if seen++; t.taken[k.index] {
 			continue
 		}
-		if why := alike(k, c); why != "" {
-			t.taken[k.index] = true
-			m, _ := Decode(t.incoming[i].Data)
-			return rule.Decision{Verdict: rule.Same, With: k.index, Why: why, Changes: t.lost(m, k.index)}, true
+		if w := alike(k, c); w != "" {
+			found, why = int(k.index), w
 		}
 	}
-	return rule.Decision{}, false
+	if found < 0 {
+		return rule.Decision{}, false
+	}
+	m, _ := Decode(t.incoming[i].Data)
+	return t.same(m, found, why), true
 }
 
 func alike(a, b candidate) string {

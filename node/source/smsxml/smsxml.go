@@ -172,11 +172,11 @@ func (a *Archive) head(in *format.Reader, to item.Sink) error {
 }
 
 func (a *Archive) give(rec *format.Record, from string, to item.Sink) error {
-	data, label, changes := rec.Canonical()
-	if err := to.Record(item.Record{Kind: rec.Kind(), Book: a.book(), Label: label, From: from, Data: data}); err != nil {
+	c := rec.Canonical()
+	if err := to.Record(item.Record{Kind: rec.Kind(), Book: a.book(), Label: c.Label, From: from, Data: c.Data}); err != nil {
 		return err
 	}
-	for _, c := range changes {
+	for _, c := range c.Changes {
 		c.From = from
 		if err := to.Change(c); err != nil {
 			return err

@@ -80,20 +80,8 @@ func (a *Archive) Profile(context.Context, item.Kind) (rule.Profile, error) {
 // Close does nothing: the file is open only while it is read or written.
 func (a *Archive) Close() error { return nil }
 
-// identity is what identifies a record.
-func identity(k item.Kind, data []byte) []byte {
-	if k == item.Call {
-		if c, err := call.Decode(data); err == nil {
-			return c.Identity()
-		}
-	} else if m, err := message.Decode(data); err == nil {
-		return m.Identity()
-	}
-	return data
-}
-
 // each reads the archive; the records' bytes are from rec.Offset to rec.End.
-func (a *Archive) each(ctx context.Context, in io.Reader, f func(e target.Existing, rec *format.Record) error) (*format.Reader, error) {
+func (a *Archive) each(ctx context.Context, in io.Reader, f func(e target.Existing, identity []byte, rec *format.Record) error) (*format.Reader, error) {
 	r := format.NewReader(in)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -112,10 +100,10 @@ func (a *Archive) each(ctx context.Context, in io.Reader, f func(e target.Existi
 		if rec.Kind() != a.kind {
 			continue
 		}
-		data, label, _ := rec.Canonical()
-		e := target.Existing{Version: wholefile.Version(data)}
-		e.Record = item.Record{Kind: a.kind, Label: label, From: filepath.Base(a.Path()) + ":" + strconv.Itoa(rec.Number), Data: data}
-		if err := f(e, rec); err != nil {
+		c := rec.Canonical()
+		e := target.Existing{Version: wholefile.Version(c.Data)}
+		e.Record = item.Record{Kind: a.kind, Label: c.Label, From: filepath.Base(a.Path()) + ":" + strconv.Itoa(rec.Number), Data: c.Data}
+		if err := f(e, c.Identity, rec); err != nil {
 			return r, err
 		}
 	}
@@ -129,8 +117,8 @@ func (a *Archive) Read(ctx context.Context, k item.Kind, each func(target.Existi
 	}
 	defer in.Close()
 	names := wholefile.Names{}
-	_, err = a.each(ctx, in, func(e target.Existing, _ *format.Record) error {
-		e.ID = names.ID(identity(k, e.Data))
+	_, err = a.each(ctx, in, func(e target.Existing, identity []byte, _ *format.Record) error {
+		e.ID = names.ID(identity)
 		return each(e)
 	})
 	return err
@@ -172,8 +160,8 @@ func (a *Archive) Write(ctx context.Context, k item.Kind, changes []target.Write
 		return fmt.Errorf("an archive of one kind holds no %s", k)
 	}
 	p := &plan{Plan: wholefile.NewPlan(changes, func(data []byte) (string, error) {
-		data, err := a.canonical(data)
-		return wholefile.Version(data), err
+		c, err := a.canonical(data)
+		return wholefile.Version(c.Data), err
 	})}
 	in, err := a.open()
 	if err != nil {
@@ -201,12 +189,13 @@ func (a *Archive) Write(ctx context.Context, k item.Kind, changes []target.Write
 
 // now is what the archive holds for a record that was written.
 func (a *Archive) now(c target.Write) (e target.Existing, id []byte, err error) {
-	e = target.Existing{Record: c.Record}
-	if e.Data, err = a.canonical(c.Record.Data); err != nil {
+	held, err := a.canonical(c.Record.Data)
+	if err != nil {
 		return e, nil, err
 	}
-	e.Version = wholefile.Version(e.Data)
-	return e, identity(a.kind, e.Data), nil
+	e = target.Existing{Record: c.Record, Version: wholefile.Version(held.Data)}
+	e.Data = held.Data
+	return e, held.Identity, nil
 }
 
 // plan finds where the changes are to be made, and which can't.
@@ -216,8 +205,8 @@ func (a *Archive) plan(ctx context.Context, p *plan, in *os.File) error {
 		p.Count = len(p.added)
 		return nil
 	}
-	r, err := a.each(ctx, in, func(e target.Existing, rec *format.Record) error {
-		if i, ok := p.Meet(&e, identity(a.kind, e.Data)); ok {
+	r, err := a.each(ctx, in, func(e target.Existing, identity []byte, rec *format.Record) error {
+		if i, ok := p.Meet(&e, identity); ok {
 			return p.edit(a, p.Changes[i], in, rec)
 		}
 		return nil
@@ -375,15 +364,14 @@ func (a *Archive) element(data []byte) ([]byte, error) {
 }
 
 // canonical is the canonical form of a record once it stands in the archive.
-func (a *Archive) canonical(data []byte) ([]byte, error) {
+func (a *Archive) canonical(data []byte) (c format.Canonical, err error) {
 	text, err := a.element(data)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	rec, err := format.Parse(text)
 	if err != nil {
-		return nil, &target.RefusedError{Why: err.Error()}
+		return c, &target.RefusedError{Why: err.Error()}
 	}
-	out, _, _ := rec.Canonical()
-	return out, nil
+	return rec.Canonical(), nil
 }

@@ -147,7 +147,7 @@ func TestWhatIsNotChangedStaysByteForByte(t *testing.T) {
 	want := "<?xml version='1.0' encoding='UTF-8' standalone='yes' ?>\n<smses count=\"3\" backup_set=\"x\">\n" +
 		"\t<sms address=\"2\" body=\"two &#55357;&#56832;\" date=\"2000\" type=\"2\" odd=\"&#0;\" />\n" +
 		"  <!-- between -->\n  <sms address=\"3\" date=\"3000\" type=\"1\" body=\"drei\" />\n" +
-		"  <sms protocol=\"0\" address=\"4\" date=\"4000\" type=\"1\" subject=\"null\" body=\"four &#55357;&#56832;\" toa=\"null\" sc_toa=\"null\" service_center=\"null\" read=\"1\" status=\"-1\" locked=\"0\" date_sent=\"0\" sub_id=\"-1\" readable_date=\"Jan 1, 1970 12:00:04 AM\" contact_name=\"(Unknown)\" />\n</smses>\n"
+		"  <sms protocol=\"null\" address=\"4\" date=\"4000\" type=\"1\" subject=\"null\" body=\"four &#55357;&#56832;\" toa=\"null\" sc_toa=\"null\" service_center=\"null\" read=\"1\" status=\"-1\" locked=\"0\" date_sent=\"0\" sub_id=\"-1\" readable_date=\"Jan 1, 1970 12:00:04 AM\" contact_name=\"(Unknown)\" />\n</smses>\n"
 	if string(got) != want {
 		t.Errorf("written\n%s\nwant\n%s", got, want)
 	}
