@@ -150,6 +150,10 @@ func TestHostile(t *testing.T) {
 	if strings.Count(large.Body, "word") != 500_000 || len(large.Changes) != 1 {
 		t.Errorf("large: %d bytes, %v", len(large.Body), large.Changes)
 	}
+	brackets := one(t, enexOf(strings.Repeat("&#x5b;", 400_000), ""))
+	if strings.Count(brackets.Body, "[") != 400_000 || len(brackets.Changes) != 1 {
+		t.Errorf("brackets: %d bytes, %v", len(brackets.Body), brackets.Changes)
+	}
 	spans := one(t, enexOf("<table>"+strings.Repeat("<tr><td colspan='99999999' rowspan='99'>x</td></tr>", 200)+"</table>", ""))
 	if len(spans.Body) > 1<<20 {
 		t.Errorf("spans: %d bytes", len(spans.Body))

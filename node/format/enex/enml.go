@@ -23,14 +23,15 @@ import (
 
 // Limits of the text of a note. What goes beyond is still there, but plain.
 const (
-	maxMarkup  = 4 << 20 // bytes
-	maxNodes   = 200_000
-	maxNesting = 100
-	maxSpan    = 20  // columns or rows of one cell
-	maxSpans   = 500 // cells of more than one column or row
-	unchecked  = '\ufdd0'
-	checked    = '\ufdd1'
-	lineBreak  = "\n"
+	maxMarkup   = 4 << 20 // bytes
+	maxNodes    = 50_000
+	maxBrackets = 10_000 // for each of them the converter looks for its end
+	maxNesting  = 100
+	maxSpan     = 20  // columns or rows of one cell
+	maxSpans    = 500 // cells of more than one column or row
+	unchecked   = '\ufdd0'
+	checked     = '\ufdd1'
+	lineBreak   = "\n"
 )
 
 // Convert makes Markdown of the note's text. attach is called for each attachment, in the
@@ -201,7 +202,7 @@ func (c *conversion) parse(enml string) *html.Node {
 	doc := &html.Node{Type: html.DocumentNode}
 	open := []*html.Node{doc}
 	z := html.NewTokenizer(strings.NewReader(enml))
-	over := 0
+	over, brackets := 0, 0
 	for {
 		kind := z.Next()
 		if kind == html.ErrorToken {
@@ -213,6 +214,9 @@ func (c *conversion) parse(enml string) *html.Node {
 		}
 		switch t := z.Token(); kind {
 		case html.TextToken:
+			if brackets += strings.Count(t.Data, "["); brackets > maxBrackets {
+				return nil
+			}
 			if in != doc || strings.TrimSpace(t.Data) != "" {
 				in.AppendChild(&html.Node{Type: html.TextNode, Data: t.Data})
 			}
@@ -356,7 +360,10 @@ func (c *conversion) media(n *html.Node) {
 	hash := strings.ToLower(attr(n, "hash"))
 	r := c.byHash[hash]
 	if r == nil {
-		c.n.lost("CONTENT/EN-MEDIA", item.EffectDropped, "the attachment is not in the export", hash)
+		if !c.used[hash] {
+			c.used[hash] = true
+			c.n.lost("CONTENT/EN-MEDIA", item.EffectDropped, "the attachment is not in the export", hash)
+		}
 		become(n, textIn("span", "[missing attachment "+hash+"]"))
 		return
 	}
