@@ -15,8 +15,11 @@ import (
 	sourcemaildir "github.com/decant-dev/decant/node/source/maildir"
 	sourcembox "github.com/decant-dev/decant/node/source/mbox"
 	"github.com/decant-dev/decant/node/source/mmssms"
+	sourcenotes "github.com/decant-dev/decant/node/source/notes"
+	"github.com/decant-dev/decant/node/source/photos"
 	sourcesmsie "github.com/decant-dev/decant/node/source/smsie"
 	sourcesmsxml "github.com/decant-dev/decant/node/source/smsxml"
+	"github.com/decant-dev/decant/node/source/takeout"
 	sourcevcf "github.com/decant-dev/decant/node/source/vcf"
 	sourcewifi "github.com/decant-dev/decant/node/source/wifi"
 	"github.com/decant-dev/decant/node/target"
@@ -26,6 +29,7 @@ import (
 	targetics "github.com/decant-dev/decant/node/target/ics"
 	targetmaildir "github.com/decant-dev/decant/node/target/maildir"
 	targetmbox "github.com/decant-dev/decant/node/target/mbox"
+	targetnotes "github.com/decant-dev/decant/node/target/notes"
 	targetsmsie "github.com/decant-dev/decant/node/target/smsie"
 	targetsmsxml "github.com/decant-dev/decant/node/target/smsxml"
 	targetvcf "github.com/decant-dev/decant/node/target/vcf"
@@ -64,10 +68,14 @@ var places = []place{
 		source: reads(sourcemaildir.Open), target: writes(targetmaildir.Open)},
 	{scheme: "bookmarks", argument: "FILE|PROFILE", what: "bookmarks: an HTML export, or the profile of Firefox, Chromium and their kin", file: true, find: sourcebookmarks.Find,
 		source: reads(sourcebookmarks.Open), target: writes(targetbookmarks.Open)},
+	{scheme: "notes", argument: "DIR|FILE.enex", what: "notes: a directory of Markdown or of a Google Keep takeout, or an Evernote export; into a directory", file: true, find: sourcenotes.Find,
+		source: reads(sourcenotes.Open), target: writes(targetnotes.Open)},
 	{scheme: "wifi", argument: "[DIR|FILE]", what: "Wi-Fi networks: NetworkManager's, wpa_supplicant.conf, and as targets .mobileconfig and QR codes", file: true, optional: true,
 		find: sourcewifi.Find, source: reads(sourcewifi.Open), target: writes(targetwifi.Open)},
 	{scheme: "dconf", argument: "[FILE]", what: "settings of a GNOME desktop: of this session, or a file that dconf dump has written", file: true, optional: true,
 		find: sourcedconf.Find, source: reads(sourcedconf.Open), target: writes(targetdconf.Open)},
+	{scheme: "photos", argument: "DIR", what: "photos and films with the times in their sidecars; a plain directory keeps its own", file: true, find: photos.Find, source: reads(photos.Open)},
+	{scheme: "takeout", argument: "ZIP|DIR", what: "what Google Takeout gives: contacts, calendars, notes, photos, mail", file: true, find: takeout.Find, source: reads(takeout.Open)},
 }
 
 // reads adapts a source's Open to the list.

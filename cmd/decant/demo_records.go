@@ -35,9 +35,9 @@ func (d *demo) makeRecords() (err error) {
 		return err
 	}
 	x := &r.exports
-	r.sources = []string{"vcf:" + x.Contacts, "ics:" + x.Calendar, "smsxml:" + x.Messages, "smsxml:" + x.Calls, "bookmarks:" + x.Bookmarks, "wifi:" + x.Networks}
+	r.sources = []string{"vcf:" + x.Contacts, "ics:" + x.Calendar, "smsxml:" + x.Messages, "smsxml:" + x.Calls, "bookmarks:" + x.Bookmarks, "notes:" + x.Notes, "wifi:" + x.Networks}
 	r.into = []string{"vcf:" + r.apps.Contacts, "ics:" + r.apps.Calendar, "bookmarks:" + r.apps.Bookmarks, "smsxml:" + filepath.Join(apps, "sms.xml"),
-		"wifi:" + filepath.Join(apps, "networks.mobileconfig")}
+		"notes:" + filepath.Join(apps, "Notes"), "wifi:" + filepath.Join(apps, "networks.mobileconfig")}
 	if err := os.Mkdir(filepath.Join(apps, "Notes"), 0o700); err != nil {
 		return err
 	}

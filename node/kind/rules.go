@@ -8,6 +8,7 @@ import (
 	"github.com/decant-dev/decant/node/kind/contact"
 	"github.com/decant-dev/decant/node/kind/message"
 	"github.com/decant-dev/decant/node/kind/network"
+	"github.com/decant-dev/decant/node/kind/note"
 	"github.com/decant-dev/decant/node/kind/rule"
 	"github.com/decant-dev/decant/node/kind/setting"
 )
@@ -21,6 +22,7 @@ var rules = map[item.Kind]rule.Rules{
 	item.Call:     call.Rules{},
 	item.Bookmark: bookmark.Rules{},
 	item.Network:  network.Rules{},
+	item.Note:     note.Rules{},
 	item.Setting:  setting.Rules{},
 }
 
