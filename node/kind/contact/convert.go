@@ -94,6 +94,9 @@ func formOf(name string) form {
 func (c *converter) property(p *cl.Property) {
 	f := formOf(p.Name())
 	c.notes.reading(p)
+	if v := p.Value(); c.from.Old() && (f == formComponents || f == formFields) && strings.Contains(strings.ReplaceAll(v, `\;`, ""), `\`) {
+		c.notes.add(p.Name(), item.EffectAltered, "its backslashes were read as escapes", v, p.Text())
+	}
 	if f != formBinary && p.Encoding() == "BASE64" {
 		c.opaque(p)
 		return

@@ -50,13 +50,14 @@ func featuresOf(data []byte, tel *phones) features {
 		x.label = label(data)
 	}
 	var all []string
+	labels := labelsOf(card)
 	for p := range card.Properties() {
 		name := p.Name()
 		if ignored(name) {
 			continue
 		}
 		k := keys(p, tel)
-		all = append(all, labelled(card, p, k)...)
+		all = append(all, labelled(labels, p, k)...)
 		switch name {
 		case "TEL", "EMAIL":
 			if v := k[0][len(name)+1:]; v != "" && v != "raw:" {
@@ -87,9 +88,9 @@ func featuresOf(data []byte, tel *phones) features {
 
 // labelled adds to keys what labels a property has, so that cards that differ only in
 // those are not taken for the same.
-func labelled(card *cl.Component, p *cl.Property, keys []string) []string {
+func labelled(labels map[string]*cl.Property, p *cl.Property, keys []string) []string {
 	types := specific(p)
-	if l := labelOf(card, p); l != nil {
+	if l := labels[p.Group()]; l != nil {
 		types = append(types, "\x01"+foldText(l.Text()))
 	}
 	if len(types) == 0 {
@@ -379,8 +380,7 @@ func (m *matcher) merge(at int, r item.Record) (out []byte, changes []item.Chang
 	if m.work -= int64(len(old) + len(r.Data)); m.work < 0 {
 		return nil, nil, false
 	}
-	out, changes = merge(old, r, m.tel)
-	return out, changes, true
+	return merge(old, r, m.tel)
 }
 
 // conflict keeps a card of a UID that another one has, under another UID.

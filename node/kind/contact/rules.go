@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind/contentline"
@@ -175,9 +176,17 @@ func (n *notes) reading(p *contentline.Property) {
 	case "UTF-8", "US-ASCII", "ISO-8859-1", "WINDOWS-1252":
 	default:
 		if ok {
-			n.add(p.Name(), item.EffectAltered, "it was in "+charset+" and is in UTF-8", p.Decoded(), p.Text())
+			n.add(p.Name(), item.EffectAltered, "it was in "+charset+" and is in UTF-8", original(p), p.Text())
 		}
 	}
+}
+
+// original is a value as it stands in the file, if that is text.
+func original(p *contentline.Property) string {
+	if v := p.Value(); utf8.ValidString(v) {
+		return v
+	}
+	return p.Decoded()
 }
 
 // shown cuts a value for a Change, between characters.

@@ -26,6 +26,9 @@ func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, b
 	if card == nil {
 		return r, s.noCard(), false
 	}
+	if len(card.Nodes) > maxProperties {
+		return r, s.tooMany(), !p.Strict && p.Version == "" && p.MaxSize == 0
+	}
 	s.notes.uid = card.Text("UID")
 	if s.notes.record.Label == "" {
 		s.notes.record.Label = s.notes.uid
@@ -42,6 +45,20 @@ func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, b
 		r.Data = out
 	}
 	return r, s.notes.list, true
+}
+
+// maxProperties is how many lines a card may have that is shaped or merged: each may move
+// all others. The largest that is known to be real is a group of some thousand members.
+const maxProperties = 10_000
+
+// tooMany tells what becomes of a card that has more.
+func (s *shaper) tooMany() []item.Change {
+	effect := item.EffectFlagged
+	if s.profile.Strict || s.profile.Version != "" || s.profile.MaxSize > 0 {
+		effect = item.EffectDropped
+	}
+	s.notes.add("", effect, fmt.Sprintf("a card of more than %d lines is not changed for a target", maxProperties), "", "")
+	return s.notes.list
 }
 
 // noCard tells what is lost of a record that is none, line by line.

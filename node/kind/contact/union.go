@@ -25,12 +25,13 @@ var singles = map[string]bool{
 
 // merge gives the card in old what the one in r has and it lacks. What old has stays byte
 // for byte, but for a name that becomes more complete, a note and a list of categories that become longer, a
-// label that becomes more specific and a picture that becomes larger. nil is that nothing is lacking.
-func merge(old []byte, r item.Record, tel *phones) ([]byte, []item.Change) {
+// label that becomes more specific and a picture that becomes larger. nil is that nothing
+// is lacking. ok is false if they can't be merged: one is no card, or has too many lines.
+func merge(old []byte, r item.Record, tel *phones) (out []byte, changes []item.Change, ok bool) {
 	file, target := open(old)
 	_, source := open(r.Data)
-	if target == nil || source == nil {
-		return nil, nil
+	if target == nil || source == nil || len(target.Nodes) > maxProperties || len(source.Nodes) > maxProperties {
+		return nil, nil, false
 	}
 	u := union{target: target, tel: tel, notes: notes{record: r, uid: target.Text("UID")}}
 	converted := u.notes
@@ -47,9 +48,9 @@ func merge(old []byte, r item.Record, tel *phones) ([]byte, []item.Change) {
 	}
 	u.components()
 	if !u.changed {
-		return nil, u.notes.list
+		return nil, u.notes.list, true
 	}
-	return file.Root.Bytes(), append(converted.list, u.notes.list...)
+	return file.Root.Bytes(), append(converted.list, u.notes.list...), true
 }
 
 type union struct {
@@ -58,14 +59,16 @@ type union struct {
 	notes          notes
 	changed        bool
 
-	have   map[string]*cl.Property   // by key, the first
-	twins  map[string][]*cl.Property // by key, all
-	groups map[string]bool
-	mapped map[string]string // a group of the source: its name in the target
-	next   int               // the next group to try
+	have                  map[string]*cl.Property   // by key, the first
+	twins                 map[string][]*cl.Property // by key, all
+	groups                map[string]bool
+	myLabels, theirLabels map[string]*cl.Property // by group
+	mapped                map[string]string       // a group of the source: its name in the target
+	next                  int                     // the next group to try
 }
 
 func (u *union) learn() {
+	u.myLabels, u.theirLabels = labelsOf(u.target), labelsOf(u.source)
 	u.have, u.twins, u.groups, u.mapped = map[string]*cl.Property{}, map[string][]*cl.Property{}, map[string]bool{}, map[string]string{}
 	for p := range u.target.Properties() {
 		if g := p.Group(); g != "" {
@@ -167,6 +170,7 @@ func (u *union) copyLabels(group, name string) {
 			c := u.copy(l)
 			c.SetGroup(name)
 			u.target.Append(c)
+			u.myLabels[name] = c
 		}
 	}
 }
@@ -195,29 +199,26 @@ func specific(p *cl.Property) []string {
 	return out
 }
 
-// labelOf is the label of a property's group.
-func labelOf(c *cl.Component, p *cl.Property) *cl.Property {
-	g := p.Group()
-	if g == "" {
-		return nil
-	}
+// labelsOf returns the labels of a card's groups.
+func labelsOf(c *cl.Component) map[string]*cl.Property {
+	out := map[string]*cl.Property{}
 	for l := range c.Properties() {
-		if l.Name() == labelProperty && l.Group() == g {
-			return l
+		if g := l.Group(); l.Name() == labelProperty && g != "" && out[g] == nil {
+			out[g] = l
 		}
 	}
-	return nil
+	return out
 }
 
 // labels keeps the more specific label of a value that both have: the target's, unless
 // it says nothing.
 func (u *union) labels(q, p *cl.Property) {
-	theirs, theirLabel := specific(p), labelOf(u.source, p)
+	theirs, theirLabel := specific(p), u.theirLabels[p.Group()]
 	var mine, myLabels []string
 	for _, k := range keys(p, u.tel)[:1] {
 		for _, twin := range u.twins[k] {
 			mine = append(mine, specific(twin)...)
-			if l := labelOf(u.target, twin); l != nil {
+			if l := u.myLabels[twin.Group()]; l != nil {
 				myLabels = append(myLabels, l.Text())
 			}
 		}

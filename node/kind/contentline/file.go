@@ -569,8 +569,10 @@ func (w *writer) property(p *Property) {
 	if p == nil {
 		return
 	}
-	if n := len(w.buf); n > 0 && w.buf[n-1] != '\n' && w.buf[n-1] != '\r' && !bytes.Equal(w.buf, bom) {
-		w.buf = append(w.buf, p.fileBreak()...)
+	if n := len(w.buf); n > 0 && w.buf[n-1] != '\n' && !bytes.Equal(w.buf, bom) {
+		if brk := p.fileBreak(); w.buf[n-1] != '\r' || brk != "\r" {
+			w.buf = append(w.buf, brk...)
+		}
 	}
 	w.buf = append(w.buf, p.Raw()...)
 }
