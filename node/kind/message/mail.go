@@ -26,6 +26,7 @@ func NewMail(raw []byte, envelope, flags string) *Message {
 	if end := headerEnd(head); end >= 0 {
 		head = head[:end]
 	}
+	head = bytes.TrimRight(head, "\r")
 	parsed, err := mail.ReadMessage(bytes.NewReader(append(slices.Clip(head), "\r\n\r\n"...)))
 	if err != nil {
 		return m

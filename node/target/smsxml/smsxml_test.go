@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/decant-dev/decant/node/item"
+	"github.com/decant-dev/decant/node/kind/call"
 	"github.com/decant-dev/decant/node/kind/message"
 	"github.com/decant-dev/decant/node/kind/rule"
 	source "github.com/decant-dev/decant/node/source/smsxml"
@@ -258,5 +259,29 @@ func TestFixturesIntoTargets(t *testing.T) {
 				t.Errorf("%s: went in as\n%s\nand came out as\n%s", name, in.records[i].Data, out.records[i].Data)
 			}
 		}
+	}
+}
+
+func TestCalls(t *testing.T) {
+	a := open(t, "calls-2021.xml", "")
+	if k := a.Kinds(); k[0] != item.Call {
+		t.Fatalf("a file of this name holds %v", k)
+	}
+	first := []message.Attr{{Name: "number", Value: "+1555"}, {Name: "duration", Value: "5"}, {Name: "date", Value: "1000"}, {Name: "type", Value: "1"}}
+	c := call.FromSBR(first)
+	write(t, a, []target.Write{{Record: item.Record{Kind: item.Call, Data: c.Bytes()}}}, nil)
+	got, _ := os.ReadFile(a.Path())
+	want := "<?xml version='1.0' encoding='UTF-8' standalone='yes' ?>\n<?xml-stylesheet type=\"text/xsl\" href=\"calls.xsl\"?>\n<calls count=\"1\">\n" +
+		"  <call number=\"+1555\" duration=\"5\" date=\"1000\" type=\"1\" />\n</calls>"
+	if string(got) != want {
+		t.Errorf("written\n%s", got)
+	}
+	e := existing(t, a)
+	if len(e) != 1 || !bytes.Equal(e[0].Data, c.Bytes()) {
+		t.Fatalf("%+v", e)
+	}
+	write(t, a, []target.Write{{ID: e[0].ID, Version: e[0].Version}}, nil)
+	if e := existing(t, a); len(e) != 0 {
+		t.Errorf("%d calls are left", len(e))
 	}
 }
