@@ -1,6 +1,7 @@
 package fidelity
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -389,39 +390,68 @@ func (m *matcher) overlap() {
 			}
 		}
 	}
-	for i, a := range m.before {
-		if m.pairs[i] >= 0 {
-			continue
+	type offer struct {
+		i, k  int
+		score float64
+	}
+	// The best pairs of all go first; those whose partner was taken look again.
+	for {
+		var offers []offer
+		for i, a := range m.before {
+			if m.pairs[i] >= 0 {
+				continue
+			}
+			if k, score := m.best(a, index); k >= 0 {
+				offers = append(offers, offer{i, k, score})
+			}
 		}
-		if best := m.best(a, index); best >= 0 {
-			m.pairs[i], m.used[best] = best, true
+		slices.SortStableFunc(offers, func(a, b offer) int { return cmp.Compare(b.score, a.score) })
+		progress := false
+		for _, o := range offers {
+			if m.used[o.k] && !m.merged {
+				continue
+			}
+			m.pairs[o.i], m.used[o.k], progress = o.k, true, true
+		}
+		if !progress || m.merged {
+			return
 		}
 	}
 }
 
-// best returns the record of after that shares most with a, rare properties counting more; -1 is none.
-func (m *matcher) best(a *Record, index map[string][]int) int {
-	votes := map[int]float64{}
+// best returns the record of after that shares most with a, rare properties counting more; -1 is none that shares a fifth.
+func (m *matcher) best(a *Record, index map[string][]int) (best int, score float64) {
+	votes, shared := map[int]float64{}, map[int]int{}
 	for _, p := range a.Properties {
+		seen := map[int]bool{}
 		for _, key := range p.loose() {
 			at := index[key]
 			if len(at) > crowd {
 				continue
 			}
 			for _, k := range at {
-				if m.after[k].Kind == a.Kind && (!m.used[k] || m.merged) {
+				if m.after[k].Kind == a.Kind && (!m.used[k] || m.merged) && !seen[k] {
+					seen[k] = true
 					votes[k] += 1 / float64(len(at))
+					shared[k]++
 				}
 			}
 		}
 	}
-	best := -1
+	value, _ := a.count()
+	best = -1
 	for k, v := range votes {
+		if 5*shared[k] < value {
+			continue
+		}
 		if best < 0 || v > votes[best] || v == votes[best] && k < best {
 			best = k
 		}
 	}
-	return best
+	if best < 0 {
+		return -1, 0
+	}
+	return best, votes[best]
 }
 
 // loose are keys under which a property is found again although translated.

@@ -83,17 +83,18 @@ func TestBookmarks(t *testing.T) {
 	swap := strings.NewReplacer("http://c/", "http://d/", "http://d/", "http://c/", ">C<", ">D<", ">D<", ">C<")
 	const c = `        <DT><A HREF="http://c/">C</A>` + "\n"
 	for name, v := range map[string]struct{ before, after, want string }{
-		"itself":              {netscape, netscape, ""},
-		"Firefox":             {netscape, firefox, "~DESCRIPTION"},
-		"Firefox and back":    {firefox, netscape, ""},
-		"Chromium":            {firefox, chromium, "-ORDER -TYPE -FOLDER"},
-		"Chromium and back":   {chromium, netscape, "+FOLDER +TYPE"},
-		"order":               {netscape, swap.Replace(netscape), "-ORDER"},
-		"title":               {netscape, strings.Replace(netscape, "A &amp; B", "A", 1), "+TITLE -TITLE"},
-		"address":             {netscape, strings.Replace(netscape, "http://t/", "http://t", 1), "+URL -URL"},
-		"date":                {netscape, strings.Replace(netscape, `ADD_DATE="1"`, "", 1), "~ADDED"},
-		"gone, order is kept": {netscape, strings.Replace(netscape, c, "", 1), "-FOLDER -ORDER -TITLE -TYPE -URL"},
-		"in another folder":   {netscape, strings.Replace(strings.Replace(netscape, c, "", 1), "    <DT><H3 PER", c+"    <DT><H3 PER", 1), "+FOLDER -FOLDER -ORDER"},
+		"itself":                       {netscape, netscape, ""},
+		"Firefox":                      {netscape, firefox, "~DESCRIPTION"},
+		"Firefox and back":             {firefox, netscape, ""},
+		"Chromium":                     {firefox, chromium, "-ORDER -TYPE -FOLDER"},
+		"Chromium and back":            {chromium, netscape, "+FOLDER +TYPE"},
+		"order":                        {netscape, swap.Replace(netscape), "-ORDER"},
+		"title":                        {netscape, strings.Replace(netscape, "A &amp; B", "A", 1), "+TITLE -TITLE"},
+		"address":                      {netscape, strings.Replace(netscape, "http://t/", "http://t", 1), "+URL -URL"},
+		"date":                         {netscape, strings.Replace(netscape, `ADD_DATE="1"`, "", 1), "~ADDED"},
+		"gone, order is kept":          {netscape, strings.Replace(netscape, c, "", 1), "-FOLDER -ORDER -TITLE -TYPE -URL"},
+		"one gone beside many like it": {netscape, strings.Replace(netscape, `<A HREF="http://a/?x=1&amp;y" ADD_DATE="1">A &amp; B</A>`, `<A HREF="http://z">T2</A>`, 1), "+TITLE -TITLE +URL -URL ~ADDED"},
+		"in another folder":            {netscape, strings.Replace(strings.Replace(netscape, c, "", 1), "    <DT><H3 PER", c+"    <DT><H3 PER", 1), "+FOLDER -FOLDER -ORDER"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := Compare(parse(t, "a", v.before), parse(t, "a", v.after), Options{})
