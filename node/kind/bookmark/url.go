@@ -36,7 +36,11 @@ func Canonical(s string) string {
 	if i := strings.IndexAny(tail, "?#"); i >= 0 {
 		path, query = tail[:i], tail[i:]
 	}
-	return low + "://" + host + escape(dots(strings.ReplaceAll(path, `\`, "/")), " \"<>`{}") + escape(query, " \"<>")
+	query, fragment, ok := strings.Cut(query, "#")
+	if ok {
+		fragment = "#" + fragment
+	}
+	return low + "://" + host + escape(dots(strings.ReplaceAll(path, `\`, "/")), " \"<>`{}") + escape(query, " \"'<>") + escape(fragment, " \"<>`")
 }
 
 func isScheme(s string) bool {
