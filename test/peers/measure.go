@@ -197,11 +197,13 @@ func shaped(ctx context.Context, f file, profile rule.Profile) (journeys []journ
 		j := &journeys[of[n]]
 		j.said = append(j.said, d.Changes...)
 		switch d.Verdict {
-		case rule.Same:
-			j.write = journeys[of[d.With]].write
-		case rule.Merge:
-			j.write = journeys[of[d.With]].write
-			writes[j.write].Record.Data = d.Result
+		case rule.Same, rule.Merge:
+			with := &journeys[of[d.With]]
+			j.write = with.write
+			with.said = append(with.said, d.Changes...) // they are of either
+			if d.Verdict == rule.Merge {
+				writes[j.write].Record.Data = d.Result
+			}
 		default:
 			r := incoming[n]
 			r.Data = d.Result
