@@ -46,12 +46,7 @@ func (s *shaper) mendParams(p *cl.Property) {
 		q.Values = slices.Clone(q.Values)
 		for i, v := range q.Values {
 			if strings.ContainsRune(v, '"') && s.card.Dialect != cl.VCard40 || strings.ContainsFunc(v, isControl) {
-				q.Values[i] = strings.Map(func(r rune) rune {
-					if isControl(r) {
-						return -1
-					}
-					return r
-				}, strings.ReplaceAll(v, `"`, "'"))
+				q.Values[i] = strings.Map(noControl, strings.ReplaceAll(v, `"`, "'"))
 				odd = true
 			}
 		}
@@ -88,6 +83,13 @@ func appendTypes(out []cl.Param, types []string) []cl.Param {
 		}
 	}
 	return append(out, cl.Param{Name: "TYPE", Values: types})
+}
+
+func noControl(r rune) rune {
+	if isControl(r) {
+		return -1
+	}
+	return r
 }
 
 func isControl(r rune) bool { return r < 0x20 && r != '\t' && r != '\n' && r != '\r' || r == 0x7f }
@@ -185,14 +187,7 @@ func oddEscapes(v string, f form) bool {
 // rewriteValue writes a value as text with no other escapes than there have to be.
 func (s *shaper) rewriteValue(p *cl.Property, f form) {
 	d := s.card.Dialect
-	clean := func(v string) string {
-		return strings.Map(func(r rune) rune {
-			if isControl(r) {
-				return -1
-			}
-			return r
-		}, v)
-	}
+	clean := func(v string) string { return strings.Map(noControl, v) }
 	var v string
 	switch f {
 	case formComponents:

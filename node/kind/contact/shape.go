@@ -162,27 +162,40 @@ func (s *shaper) close() {
 // a part of the text before it, anything else an extension.
 func (s *shaper) lines() {
 	var last *cl.Property
+	var more []string // lines that go on with it
+	join := func() {
+		switch {
+		case len(more) == 0:
+		case isStructured(last.Name()): // its semicolons are to stay
+			last.SetValue(last.Value() + `\n` + strings.Join(more, `\n`))
+		default:
+			last.SetText(last.Text() + "\n" + strings.Join(more, "\n"))
+		}
+		more = nil
+	}
+	gone := map[*cl.Property]bool{}
 	for _, n := range slices.Clone(s.card.Nodes) {
 		p := n.Property
 		switch {
 		case p == nil:
+			join()
 			last = nil
 		case p.Blank():
-			s.card.Remove(p)
+			gone[p] = true
 		case p.Name() != "" && cleanName(p) && p.Problem() == "":
+			join()
 			last = p
 		case p.Name() == "" && last != nil && !strings.HasPrefix(p.Value(), "#") && formOf(last.Name()) != formBinary && last.Encoding() != "BASE64":
-			if isStructured(last.Name()) { // its semicolons are to stay
-				last.SetValue(last.Value() + `\n` + p.Value())
-			} else {
-				last.SetText(last.Text() + "\n" + p.Value())
-			}
-			s.notes.add(last.Name(), item.EffectRepaired, "a line of it had no blank before it", p.Value(), last.Text())
-			s.card.Remove(p)
+			more = append(more, p.Value())
+			s.notes.add(last.Name(), item.EffectRepaired, "a line of it had no blank before it", p.Value(), "")
+			gone[p] = true
 		default:
+			join()
 			s.extension(p)
 		}
 	}
+	join()
+	s.card.DeleteFunc(func(n cl.Node) bool { return n.Property != nil && gone[n.Property] })
 }
 
 func isStructured(name string) bool {
@@ -263,8 +276,8 @@ func (s *shaper) require(original []byte) {
 		at++
 	}
 	if p := s.card.Get("FN"); p == nil || strings.TrimSpace(p.Text()) == "" {
-		name := label(original)
-		if name == "" {
+		name := strings.Map(noControl, label(original))
+		if strings.TrimSpace(name) == "" {
 			name = "(no name)"
 		}
 		if p != nil {
