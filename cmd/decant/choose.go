@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,10 +29,17 @@ func (a *app) choose(ctx context.Context, cfg node.Config, all bool) (paths, sou
 		return nil, nil, err
 	}
 	var offers []offer
+	some := false
 	for _, o := range node.Discover(ctx, cfg, home) {
-		offers = append(offers, offer{o, movable(&o)})
+		if can := movable(&o); can || worthSaying(&o) {
+			offers = append(offers, offer{o, can})
+			some = some || can
+		}
 	}
-	if len(offers) == 0 {
+	if !some {
+		if !a.screen.JSON() && len(offers) > 0 {
+			a.screen.Lines(offerLines(offers)...)
+		}
 		return nil, nil, usage("for example: decant send ~/Pictures vcf:contacts.vcf", "nothing was found on this device that could be moved by itself: name it")
 	}
 	if !all {
@@ -66,6 +74,11 @@ func movable(o *node.Offer) bool {
 		}
 	}
 	return false
+}
+
+// worthSaying reports whether something is there that can't be moved, for a reason.
+func worthSaying(o *node.Offer) bool {
+	return o.Err != nil || slices.ContainsFunc(o.Found, func(f item.Found) bool { return f.Why != "" })
 }
 
 func (a *app) askOffers(ctx context.Context, offers []offer) error {

@@ -95,7 +95,7 @@ var ownerships = []ownership{
 	{To: "std:os/exec", Owners: []string{"node/source/dconf", "node/target/dconf", "test"}, Why: "other programs are run where that is the only way to their data"},
 	{To: "std:net/http", Owners: []string{"node/format/dav", "node/target/dav", "node/source/dav", "node/remote", "node/direct", "node", "server", "proto", "cmd", "test"},
 		Why: "parsers fetch nothing"},
-	{To: "modernc.org/sqlite", Owners: []string{"node/format"}, Why: "other programs' databases are opened with care, in copies"},
+	{To: "modernc.org/sqlite", Owners: []string{"node/format", "node/source/mmssms"}, Why: "other programs' databases are opened with care, in copies"},
 	{To: "github.com/nyaruka/phonenumbers", Owners: []string{"node/kind"}, Why: "numbers are compared where records are matched"},
 	{To: "github.com/bep/imagemeta", Owners: []string{"node/kind/photo"}, Why: "one owner of the decoder's limits"},
 	{To: "github.com/spf13/cobra", Owners: []string{"cmd"}, Why: "flags stop at the command"},
