@@ -65,12 +65,15 @@ func TestLarge(t *testing.T) {
 	if !bytes.Equal(f.Bytes(), many) || len(f.Keys("g")) != maxLines-2 || len(f.Broken()) != 1 {
 		t.Errorf("%d keys, %d broken lines", len(f.Keys("g")), len(f.Broken()))
 	}
-	for i := range maxLines {
+	for i := range maxLines - 2 {
+		if i%5 > 0 && i < maxLines-10 {
+			continue
+		}
 		f.Set("h", fmt.Sprint("n", i), "v")
 		f.Delete("g", fmt.Sprint("k", i))
 	}
-	if len(f.Keys("h")) != maxLines || len(f.Keys("g")) != 0 {
-		t.Errorf("%d and %d keys", len(f.Keys("h")), len(f.Keys("g")))
+	if set, left := len(f.Keys("h")), len(f.Keys("g")); set < maxLines/5 || set+left != maxLines-2 {
+		t.Errorf("%d and %d keys", set, left)
 	}
 }
 

@@ -72,6 +72,11 @@ func (m *matcher) decide(i int, r item.Record, opts rule.Options) rule.Decision 
 		return m.fresh(i, c, r, opts)
 	}
 	with := candidates[0]
+	for _, w := range candidates {
+		if m.now[w].uuid() == c.uuid() { // of several, the one that was made of the same
+			with = w
+		}
+	}
 	d := compare(m.now[with], c, r)
 	if d.verdict == rule.Merge {
 		m.now[with] = d.result

@@ -281,12 +281,11 @@ func TestBombs(t *testing.T) {
 		t.Fatal(err)
 	}
 	z := zip.NewWriter(f)
-	w, _ := z.Create("Takeout/Kontakte/a.vcf")
-	io.WriteString(w, "BEGIN:VCARD\r\n")
-	zeros := make([]byte, 1<<20)
-	for range 200 {
-		w.Write(zeros)
+	w, err := z.CreateRaw(&zip.FileHeader{Name: "Takeout/Kontakte/a.vcf", Method: zip.Deflate, CompressedSize64: 1000, UncompressedSize64: 10 << 30})
+	if err != nil {
+		t.Fatal(err)
 	}
+	w.Write(make([]byte, 1000))
 	w, _ = z.Create("Takeout/Google Photos/a/x.jpg")
 	io.WriteString(w, jpeg)
 	z.Close()

@@ -1,9 +1,12 @@
 package wifi
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/decant-dev/decant/node/item"
 )
 
 func TestFind(t *testing.T) {
@@ -14,6 +17,47 @@ func TestFind(t *testing.T) {
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Error("what is not there was opened")
+	}
+}
+
+type sink struct {
+	item.Sink
+	records []item.Record
+	changes []item.Change
+}
+
+func (s *sink) Record(r item.Record) error { s.records = append(s.records, r); return nil }
+func (s *sink) Change(c item.Change) error { s.changes = append(s.changes, c); return nil }
+
+// TestNotAllowed shows that what only the administrator may read is told, and the rest is read.
+func TestNotAllowed(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("the administrator may read everything")
+	}
+	dir := t.TempDir()
+	for name, mode := range map[string]os.FileMode{"a.nmconnection": 0o600, "b.nmconnection": 0} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("[connection]\nid=a\ntype=wifi\n[wifi]\nssid=b\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &sink{}
+	b, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Read(context.Background(), s); err != nil || len(s.records) != 1 || len(s.changes) != 1 {
+		t.Errorf("%v: %+v %+v", err, s.records, s.changes)
+	}
+	if err := os.Chmod(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Chmod(dir, 0o700)
+	s = &sink{}
+	if b, err = Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Read(context.Background(), s); err != nil || len(s.records) != 0 || len(s.changes) != 1 {
+		t.Errorf("%v: %+v %+v", err, s.records, s.changes)
 	}
 }
 
