@@ -60,14 +60,14 @@ type Entry struct {
 }
 
 // Add counts a record, and keeps it if there is something to say of it: a merge, a conflict, a suggestion, a refusal, a change.
-// Of 200,000 messages that are simply new nothing is kept but their number. It fills in what the entry's changes lack.
+// Of 200,000 messages that are simply new nothing is kept but their number. The entry's changes are the report's from then on;
+// what they lack is filled in.
 func (r *Report) Add(e Entry) {
 	k := r.kind(e.Kind)
 	k.count(e)
 	if len(e.Changes) == 0 && e.Refused == "" && (e.Verdict == rule.New || e.Verdict == rule.Same || e.Verdict == rule.None) {
 		return
 	}
-	e.Changes = slices.Clone(e.Changes)
 	for i := range e.Changes {
 		c := &e.Changes[i]
 		c.Kind = e.Kind

@@ -155,6 +155,7 @@ func TestReport(t *testing.T) {
 		{"of another UID", `{"record":"Jane Doe","uid":"u2","property":"PHOTO","effect":"dropped"}`, "TEL TEL PHOTO"},
 		{"an addition explains no loss", `{"record":"Jane Doe","property":"TEL","effect":"added"}`, "TEL TEL PHOTO"},
 		{"the whole record", `{"record":"Jane Doe","property":"","effect":"dropped"}`, ""},
+		{"Decant's own", `{"format":"decant-report/1","entries":[{"kind":"contact","changes":[{"record":"Jane Doe","property":"PHOTO","effect":"dropped"}]}]}`, "TEL TEL"},
 		{"inside an object", `{"kinds":[{"entries":[{"changes":[{"record":"Jane Doe","property":"PHOTO","effect":"dropped"}]}]}]}`, "TEL TEL"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -29,6 +29,19 @@ func ReadReport(r io.Reader) ([]Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	var known struct {
+		Format  string `json:"format"`
+		Entries []struct {
+			Changes []Change `json:"changes"`
+		} `json:"entries"`
+	}
+	if json.Unmarshal(b, &known) == nil && strings.HasPrefix(known.Format, "decant-report/") {
+		var out []Change
+		for _, e := range known.Entries {
+			out = append(out, e.Changes...)
+		}
+		return out, nil
+	}
 	var whole any
 	if json.Unmarshal(b, &whole) == nil {
 		return findChanges(whole), nil

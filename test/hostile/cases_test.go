@@ -10,15 +10,16 @@ import (
 	"strings"
 )
 
-// full makes the files as large as the table says.
-var full = os.Getenv("DECANT_HOSTILE") == "full"
-
-// sized is a number of bytes or things: small by default.
-func sized(small, large int) int {
-	if full {
+// sized is a number of bytes or things: "large" is what shows that something is not linear, and "full" what the table says. By
+// default it is a sixteenth of large, so that all cases together take a minute or two.
+func sized(large, full int) int {
+	switch os.Getenv("DECANT_HOSTILE") {
+	case "full":
+		return full
+	case "large":
 		return large
 	}
-	return small
+	return max(1, large/16)
 }
 
 const mega = 1 << 20
@@ -84,13 +85,13 @@ func (o *out) bystander() {
 var cards = []hostileFile{
 	{name: "a folded line", whole: false, write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\nNOTE:")
-		w.repeat(strings.Repeat("x", 73)+"\r\n ", sized(24, 100)*mega/76)
+		w.repeat(strings.Repeat("x", 73)+"\r\n ", sized(24*mega, 100*mega)/76)
 		w.f("\r\nEND:VCARD\r\n")
 		w.bystander()
 	}},
 	{name: "an unfolded line", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\nNOTE:")
-		w.repeat("x", sized(24, 100)*mega)
+		w.repeat("x", sized(24*mega, 100*mega))
 		w.f("\r\nEND:VCARD\r\n")
 		w.bystander()
 	}},
@@ -108,21 +109,21 @@ var cards = []hostileFile{
 	{name: "a huge picture", write: func(w *out, t trap) {
 		w.bystander()
 		w.f("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\nPHOTO;ENCODING=b;TYPE=JPEG:")
-		w.repeat("QUJD", sized(64, 2000)*mega/4)
+		w.repeat("QUJD", sized(64*mega, 2000*mega)/4)
 		w.f("\r\nEND:VCARD\r\n")
 	}},
 	{name: "cards in cards", write: func(w *out, t trap) {
-		w.repeat("BEGIN:VCARD\r\n", 100_000)
+		w.repeat("BEGIN:VCARD\r\n", sized(100_000, 100_000))
 		w.bystander()
 	}},
 	{name: "agents of agents", write: func(w *out, t trap) {
-		w.repeat("BEGIN:VCARD\r\nVERSION:2.1\r\nFN:x\r\nAGENT:\r\n", 100_000)
-		w.repeat("END:VCARD\r\n", 100_000)
+		w.repeat("BEGIN:VCARD\r\nVERSION:2.1\r\nFN:x\r\nAGENT:\r\n", sized(100_000, 100_000))
+		w.repeat("END:VCARD\r\n", sized(100_000, 100_000))
 		w.bystander()
 	}},
 	{name: "other components in a card", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\n")
-		w.repeat("BEGIN:X-A\r\n", 100_000)
+		w.repeat("BEGIN:X-A\r\n", sized(100_000, 100_000))
 		w.f("END:VCARD\r\n")
 		w.bystander()
 	}},
@@ -161,9 +162,9 @@ var cards = []hostileFile{
 	}},
 	{name: "a number without end", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\nTEL:+49 30 ")
-		w.repeat("1", 4*mega)
+		w.repeat("1", sized(4*mega, 4*mega))
 		w.f("\r\nEMAIL:")
-		w.repeat("a.", 2*mega)
+		w.repeat("a.", sized(2*mega, 2*mega))
 		w.f("@example.org\r\nEND:VCARD\r\n")
 		w.bystander()
 	}},
@@ -175,59 +176,63 @@ var cards = []hostileFile{
 	}},
 	{name: "a quote that never closes", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\nNOTE;X=\"")
-		w.repeat("a:b;c,", 2*mega)
+		w.repeat("a:b;c,", sized(2*mega, 2*mega))
 		w.f("\r\nEND:VCARD\r\n")
 		w.bystander()
 	}},
 	{name: "many quotes that never close", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\n")
-		w.repeat("NOTE;X=\":;\r\n", 300_000)
+		w.repeat("NOTE;X=\":;\r\n", sized(300_000, 300_000))
 		w.f("END:VCARD\r\n")
 		w.bystander()
 	}},
 	{name: "a group without end", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\n")
-		w.repeat("a.", 2*mega)
+		w.repeat("a.", sized(2*mega, 2*mega))
 		w.f("TEL:1\r\nEND:VCARD\r\n")
 		w.bystander()
 	}},
 	{name: "components without end", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:A\r\nN:")
-		w.repeat("a;", sized(1, 4)*mega)
+		w.repeat("a;", sized(1*mega, sized(4*mega, 4*mega)))
 		w.f("\r\nCATEGORIES:")
-		w.repeat("a,", sized(1, 4)*mega)
+		w.repeat("a,", sized(1*mega, sized(4*mega, 4*mega)))
 		w.f("\r\nADR:")
-		w.repeat(`\;\,\\`, sized(1, 4)*mega)
+		w.repeat(`\;\,\\`, sized(1*mega, sized(4*mega, 4*mega)))
 		w.f("\r\nEND:VCARD\r\n")
 		w.bystander()
 	}},
 	{name: "soft breaks without end", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\nVERSION:2.1\r\nFN:A\r\nNOTE;ENCODING=QUOTED-PRINTABLE:")
-		w.repeat("=\r\n", sized(2, 8)*mega)
+		w.repeat("=\r\n", sized(2*mega, sized(8*mega, 8*mega)))
 		w.f("x\r\nEND:VCARD\r\n")
 		w.bystander()
 	}},
 	{name: "folds without end", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\nVERSION:2.1\r\nFN:A\r\nNOTE:")
-		w.repeat("\r\n ", sized(2, 8)*mega)
+		w.repeat("\r\n ", sized(2*mega, sized(8*mega, 8*mega)))
 		w.f("x\r\nEND:VCARD\r\n")
 		w.bystander()
 	}},
-	{name: "blank lines", write: func(w *out, t trap) { w.repeat("\r\n", sized(8, 30)*mega); w.bystander() }},
+	{name: "blank lines", write: func(w *out, t trap) { w.repeat("\r\n", sized(8*mega, 30*mega)); w.bystander() }},
 	{name: "carriage returns only", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\rVERSION:3.0\rFN:A\r")
-		w.repeat("\r", 8*mega)
+		w.repeat("\r", sized(8*mega, 8*mega))
 		w.f("END:VCARD\r")
 	}},
-	{name: "NULs", write: func(w *out, t trap) { w.repeat("\x00", 8*mega); w.bystander() }},
-	{name: "byte order marks", write: func(w *out, t trap) { w.repeat("\ufeff", 1*mega); w.bystander() }},
-	{name: "half of UTF-16", write: func(w *out, t trap) { w.f("\xff\xfeB\x00E\x00G\x00I\x00N\x00:"); w.repeat("\xd8", mega) }},
+	{name: "NULs", write: func(w *out, t trap) { w.repeat("\x00", sized(8*mega, 8*mega)); w.bystander() }},
+	{name: "byte order marks", write: func(w *out, t trap) { w.repeat("\ufeff", sized(1*mega, 1*mega)); w.bystander() }},
+	{name: "half of UTF-16", write: func(w *out, t trap) { w.f("\xff\xfeB\x00E\x00G\x00I\x00N\x00:"); w.repeat("\xd8", sized(mega, mega)) }},
 	{name: "nothing", write: func(w *out, t trap) {}},
-	{name: "a card that never ends", keeps: nil, write: func(w *out, t trap) { w.bystander(); w.f("BEGIN:VCARD\r\nFN:A\r\n"); w.repeat("NOTE:x\r\n", 100_000) }},
-	{name: "ends without beginnings", write: func(w *out, t trap) { w.repeat("END:VCARD\r\n", 300_000); w.bystander() }},
+	{name: "a card that never ends", keeps: nil, write: func(w *out, t trap) {
+		w.bystander()
+		w.f("BEGIN:VCARD\r\nFN:A\r\n")
+		w.repeat("NOTE:x\r\n", sized(100_000, 100_000))
+	}},
+	{name: "ends without beginnings", write: func(w *out, t trap) { w.repeat("END:VCARD\r\n", sized(300_000, 300_000)); w.bystander() }},
 	{name: "versions without end", write: func(w *out, t trap) {
 		w.f("BEGIN:VCARD\r\n")
-		w.repeat("VERSION:2.1\r\nVERSION:4.0\r\n", 100_000)
+		w.repeat("VERSION:2.1\r\nVERSION:4.0\r\n", sized(100_000, 100_000))
 		w.f("FN:A\r\nEND:VCARD\r\n")
 		w.bystander()
 	}},
@@ -266,7 +271,7 @@ var calendars = []hostileFile{
 	}},
 	{name: "zones in zones", write: func(w *out, t trap) {
 		w.calendar(func() {
-			w.repeat("BEGIN:VTIMEZONE\r\nTZID:x\r\nBEGIN:STANDARD\r\n", 50_000)
+			w.repeat("BEGIN:VTIMEZONE\r\nTZID:x\r\nBEGIN:STANDARD\r\n", sized(50_000, 50_000))
 			w.event("UID:1", "DTSTART;TZID=x:20200101T000000")
 		})
 	}},
@@ -299,12 +304,12 @@ var calendars = []hostileFile{
 	{name: "alarms in alarms", write: func(w *out, t trap) {
 		w.calendar(func() {
 			w.f("BEGIN:VEVENT\r\nUID:1\r\nDTSTART:20200101T000000Z\r\n")
-			w.repeat("BEGIN:VALARM\r\n", 100_000)
-			w.repeat("END:VALARM\r\n", 100_000)
+			w.repeat("BEGIN:VALARM\r\n", sized(100_000, 100_000))
+			w.repeat("END:VALARM\r\n", sized(100_000, 100_000))
 			w.f("END:VEVENT\r\n")
 		})
 	}},
-	{name: "calendars in calendars", write: func(w *out, t trap) { w.repeat("BEGIN:VCALENDAR\r\n", 100_000) }},
+	{name: "calendars in calendars", write: func(w *out, t trap) { w.repeat("BEGIN:VCALENDAR\r\n", sized(100_000, 100_000)) }},
 	{name: "one identity for all", write: func(w *out, t trap) {
 		w.calendar(func() {
 			for i := range sized(10_000, 50_000) {
@@ -330,7 +335,7 @@ var calendars = []hostileFile{
 	{name: "a huge attachment", write: func(w *out, t trap) {
 		w.calendar(func() {
 			w.f("BEGIN:VEVENT\r\nUID:1\r\nDTSTART:20200101T000000Z\r\nATTACH;ENCODING=BASE64;VALUE=BINARY:")
-			w.repeat("QUJD", sized(24, 400)*mega/4)
+			w.repeat("QUJD", sized(24*mega, 400*mega)/4)
 			w.f("\r\nEND:VEVENT\r\n")
 		})
 	}},

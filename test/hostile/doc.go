@@ -6,6 +6,6 @@
 // Every case runs twice: read by the package itself in a process of its own, and through the command, whose sources and targets
 // are taken by name. A case whose scheme the command does not know yet is skipped there.
 //
-// DECANT_HOSTILE=full makes the files as large as the table says (100 MB lines, a picture of 2 GB) instead of a
-// quarter of that and less.
+// DECANT_HOSTILE=full makes the files as large as the table says (lines of 100 MB, a picture of 2 GB), "large" a quarter of that
+// and less, which shows what is not linear; without it they are small. DECANT_HOSTILE_DEADLINE is how long one process may take.
 package hostile

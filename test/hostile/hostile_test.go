@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -29,10 +30,17 @@ import (
 
 // What a process may take. A machine that runs eight test suites at once is slow: the deadline only tells a process that never ends.
 const (
-	deadline   = 2 * time.Minute
 	maxRSS     = 300 << 20
 	addressMax = 12 << 20 // KiB of address space, so that a process that takes all there is ends before the machine does
 )
+
+// deadline is how long one process may take.
+func deadline() time.Duration {
+	if d, err := time.ParseDuration(os.Getenv("DECANT_HOSTILE_DEADLINE")); err == nil {
+		return d
+	}
+	return 2 * time.Minute
+}
 
 // all gives every case its place: the table's row, the file, the probe and the scheme.
 func all() map[string][]hostileFile {
@@ -52,14 +60,18 @@ func all() map[string][]hostileFile {
 		return out
 	}
 	return map[string][]hostileFile{
-		"RT-18 cards":     fill(cards, "a.vcf", "contact", "vcf"),
-		"RT-18 calendars": fill(calendars, "a.ics", "calendar", "ics"),
+		"RT-18 cards":     fill(cards, "a.vcf", "contact vcf", "vcf"),
+		"RT-18 calendars": fill(calendars, "a.ics", "calendar ics", "ics"),
 		"RT-18 bookmarks": fill(bookmarkFiles, "", "", "bookmarks"),
 		"RT-18 networks":  fill(networkFiles, "", "", "wifi"),
-		"RT-18 notes":     fill(notes, "n", "notes", "notes"),
+		"RT-18 settings":  fill(settings, "dconf.txt", "dconf", "dconf"),
+		"RT-18 notes":     fill(notesDirs, "n", "notes takeout", "notes"),
+		"RT-18 mail":      fill(mail, "a.mbox", "mbox", "mbox"),
 		"RT-19 messages":  fill(archives, "a.xml", "smsxml", "smsxml"),
-		"RT-19 zips":      fill(zips, "a.zip", "smsie", "smsie"),
-		"RT-20 pictures":  fill(pictures, "", "photo", ""),
+		"RT-19 databases": fill(databases, "mmssms.db", "mmssms", "mmssms"),
+		"RT-19 zips":      fill(zips, "a.zip", "smsie takeout", "smsie"),
+		"RT-20 takeouts":  fill(takeouts, "takeout-1.zip", "takeout", "takeout"),
+		"RT-20 pictures":  fill(pictures, "", "photo photos", "photos"),
 	}
 }
 
@@ -163,18 +175,21 @@ func tree(base string, but ...string) map[string]string {
 func (s *sandbox) run(extra []string, path string, args ...string) (stdout, stderr string, exit int, peakKiB int64) {
 	s.cpu = 0
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), deadline)
+	ctx, cancel := context.WithTimeout(s.t.Context(), deadline())
 	defer cancel()
 	line := fmt.Sprintf(`ulimit -v %d; ulimit -c 0; exec "$0" "$@"`, addressMax)
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", line, path}, args...)...)
 	cmd.Dir = s.home
 	cmd.Env = append([]string{"HOME=" + s.home, "TMPDIR=" + filepath.Join(s.home, "tmp"), "PATH=/usr/bin:/bin", "LANG=C.UTF-8", "XDG_STATE_HOME=" + s.state,
 		"http_proxy=" + s.trap.url, "https_proxy=" + s.trap.url, "all_proxy=" + s.trap.url, "GOTRACEBACK=single"}, extra...)
+	// Linux counts the peak of the process that forks for the one that is forked: let it be small.
+	debug.FreeOSMemory()
+	os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		s.t.Errorf("it did not end within %v", deadline)
+		s.t.Errorf("it did not end within %v", deadline())
 	} else if err != nil && cmd.ProcessState == nil {
 		s.t.Fatal(err)
 	}
@@ -269,30 +284,37 @@ func TestProbes(t *testing.T) {
 		t.Fatal(err)
 	}
 	each(t, func(t *testing.T, c hostileFile) {
-		if probes[c.probe] == nil {
-			t.Skipf("nothing reads %s", c.probe)
-		}
-		s := newSandbox(t, c)
-		stdout, stderr, exit, _ := s.run([]string{"DECANT_HOSTILE_PROBE=" + c.probe, "DECANT_HOSTILE_FILE=" + s.in}, self)
-		s.check(stdout + stderr)
-		var got tally
-		if err := json.Unmarshal([]byte(stdout), &got); err != nil || exit != 0 {
-			t.Fatalf("exit %d, %v: %.600s", exit, err, stderr)
-		}
-		size := int64(0)
-		if fi, err := os.Stat(s.in); err == nil && fi.Mode().IsRegular() {
-			size = fi.Size()
-		}
-		t.Logf("%d MiB file: %d records, %d files, %d changes, %v, %.1f s CPU, peak %d MiB, %s", size>>20, got.Records, got.Files, got.Changes, got.Verdicts, s.cpu.Seconds(), got.PeakKiB>>10, got.Err)
-		if limit := maxRSS + 2*min(size, 64<<20); got.PeakKiB<<10 > limit {
-			t.Errorf("it took %d MiB, more than %d", got.PeakKiB>>10, limit>>20)
+		for name := range strings.FieldsSeq(c.probe) {
+			t.Run(name, func(t *testing.T) { probe(t, self, name, c) })
 		}
 	})
 }
 
+// probe lets one package read one file.
+func probe(t *testing.T, self, name string, c hostileFile) {
+	if probes[name] == nil {
+		t.Fatalf("nothing reads %s", name)
+	}
+	s := newSandbox(t, c)
+	stdout, stderr, exit, _ := s.run([]string{"DECANT_HOSTILE_PROBE=" + name, "DECANT_HOSTILE_FILE=" + s.in}, self)
+	s.check(stdout + stderr)
+	var got tally
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil || exit != 0 {
+		t.Fatalf("exit %d, %v: %.600s", exit, err, stderr)
+	}
+	size := int64(0)
+	if fi, err := os.Stat(s.in); err == nil && fi.Mode().IsRegular() {
+		size = fi.Size()
+	}
+	t.Logf("%d KiB file: %d records, %d files, %d changes, %v, %.1f s CPU, peak %d MiB, %s", size>>10, got.Records, got.Files, got.Changes, got.Verdicts, s.cpu.Seconds(), got.PeakKiB>>10, got.Err)
+	if limit := maxRSS + 2*min(size, 64<<20); !raced && got.PeakKiB<<10 > limit {
+		t.Errorf("it took %d MiB, more than %d", got.PeakKiB>>10, limit>>20)
+	}
+}
+
 // targets say into what the command brings what it has read by a scheme.
 var targets = map[string]string{"vcf": "vcf:OUT/out.vcf", "ics": "ics:OUT/out.ics", "smsxml": "smsxml:OUT/out.xml", "smsie": "smsxml:OUT/out.xml", "bookmarks": "bookmarks:OUT/out.html",
-	"notes": "notes:OUT/notes", "wifi": "wifi:OUT/wifi"}
+	"notes": "notes:OUT/notes", "wifi": "wifi:OUT/wifi", "dconf": "dconf:OUT/dconf.txt", "mbox": "mbox:OUT/out.mbox", "mmssms": "smsxml:OUT/out.xml", "takeout": "notes:OUT/notes", "photos": "folder:OUT/photos"}
 
 var command = sync.OnceValues(func() (string, error) { return env.Binary(env.Plain) })
 
@@ -401,7 +423,7 @@ func (s *sandbox) compare(c hostileFile, decant, into string, args []string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	r := fidelity.Compare(before, after, fidelity.Options{Report: changes})
+	r := fidelity.Compare(before, after, fidelity.Options{Report: changes, Merged: true}) // what is there twice may come out once
 	if n := len(r.Silent()); n > 0 {
 		var b strings.Builder
 		r.WriteLosses(&b, 12)

@@ -25,8 +25,17 @@ import (
 	"github.com/decant-dev/decant/node/kind/photo"
 	"github.com/decant-dev/decant/node/kind/rule"
 	"github.com/decant-dev/decant/node/source"
+	"github.com/decant-dev/decant/node/source/bookmarks"
+	"github.com/decant-dev/decant/node/source/dconf"
+	"github.com/decant-dev/decant/node/source/ics"
+	"github.com/decant-dev/decant/node/source/mbox"
+	"github.com/decant-dev/decant/node/source/mmssms"
+	"github.com/decant-dev/decant/node/source/notes"
+	"github.com/decant-dev/decant/node/source/photos"
 	"github.com/decant-dev/decant/node/source/smsie"
 	"github.com/decant-dev/decant/node/source/smsxml"
+	"github.com/decant-dev/decant/node/source/takeout"
+	"github.com/decant-dev/decant/node/source/vcf"
 	"github.com/decant-dev/decant/node/source/wifi"
 	"github.com/decant-dev/decant/test/env"
 )
@@ -44,6 +53,15 @@ var probes = map[string]func(path string, c *tally) error{
 	"firefox":      unpacked,
 	"firefoxdb":    database,
 	"mobileconfig": whole(mobileconfig.Parse),
+	"vcf":          books(vcf.Open),
+	"ics":          books(ics.Open),
+	"bookmarks":    books(bookmarks.Open),
+	"dconf":        books(dconf.Open),
+	"mbox":         books(mbox.Open),
+	"mmssms":       books(mmssms.Open),
+	"notes":        books(notes.Open),
+	"takeout":      books(takeout.Open),
+	"photos":       func(path string, c *tally) error { return books(photos.Open)(filepath.Dir(path), c) },
 }
 
 // tally is what came of a file.
