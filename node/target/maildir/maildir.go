@@ -26,7 +26,10 @@ import (
 )
 
 // Dir is one Maildir.
-type Dir struct{ root *os.Root }
+type Dir struct {
+	root  *os.Root
+	files map[string]source.Name // where every mail is, by ID, as it was when somebody looked last; nil is unknown
+}
 
 var _ target.Books = (*Dir)(nil)
 
@@ -39,7 +42,7 @@ func Open(dir string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{root}
+	d := &Dir{root: root}
 	if !source.IsFolder(root, ".") {
 		f, err := root.Open(".")
 		if err == nil {
@@ -137,11 +140,10 @@ func (d *Dir) Write(ctx context.Context, k item.Kind, changes []target.Write, do
 	if k != item.Message {
 		return fmt.Errorf("a Maildir holds no %s", k)
 	}
-	files, err := d.files(ctx)
-	if err != nil {
+	if err := d.look(ctx, changes); err != nil {
 		return err
 	}
-	w := writer{dir: d, files: files, touched: map[string]bool{}}
+	w := writer{dir: d, files: d.files, touched: map[string]bool{}}
 	now := make([]target.Existing, len(changes))
 	errs := make([]error, len(changes))
 	var failed error
@@ -165,16 +167,34 @@ func (d *Dir) Write(ctx context.Context, k item.Kind, changes []target.Write, do
 	return failed
 }
 
-// files returns where every mail is.
-func (d *Dir) files(ctx context.Context) (map[string]source.Name, error) {
-	out := map[string]source.Name{}
+// look finds where every mail is, unless that is known: other programs rename a mail when its flags change.
+func (d *Dir) look(ctx context.Context, changes []target.Write) error {
+	stale := d.files == nil
+	for _, c := range changes {
+		if stale || c.ID == "" {
+			continue
+		}
+		n, ok := d.files[c.ID]
+		if ok {
+			_, err := d.root.Lstat(n.Path())
+			ok = err == nil
+		}
+		stale = !ok
+	}
+	if !stale {
+		return nil
+	}
+	files := map[string]source.Name{}
 	err := source.Walk(ctx, d.root, func(n source.Name, why error) error {
 		if why == nil {
-			out[id(n)] = n
+			files[id(n)] = n
 		}
 		return nil
 	})
-	return out, err
+	if err == nil {
+		d.files = files
+	}
+	return err
 }
 
 type writer struct {
