@@ -125,17 +125,23 @@ func (f *File) Replace(i int, data []byte) {
 	}
 	o := f.parse(data)
 	parent := old[0].Parent
-	at := slices.IndexFunc(parent.Nodes, func(n contentline.Node) bool { return n.Component == old[0] })
-	f.remove(old)
 	fresh := o.tops
 	if len(fresh) == 0 {
 		fresh = slices.Collect(o.cal.Components())
 	}
-	nodes := make([]contentline.Node, len(fresh))
-	for i, c := range fresh {
+	at := slices.IndexFunc(parent.Nodes, func(n contentline.Node) bool { return n.Component == old[0] })
+	if at < 0 || len(fresh) == 0 {
+		f.remove(old)
+		f.Add(data)
+		return
+	}
+	parent.Nodes[at].Component, fresh[0].Parent = fresh[0], parent
+	f.remove(old[1:])
+	nodes := make([]contentline.Node, len(fresh)-1)
+	for i, c := range fresh[1:] {
 		nodes[i].Component = c
 	}
-	parent.Insert(min(at, len(parent.Nodes)), nodes...)
+	parent.Insert(at+1, nodes...)
 	f.split.parts[i] = fresh
 	newHome(parent).addZones(o)
 }

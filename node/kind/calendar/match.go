@@ -282,11 +282,19 @@ type union struct {
 	older    bool   // the target has something newer
 	conflict string // what contradicts
 	clashes  [][2]*contentline.Component
+	at       map[*contentline.Component]int // where the target's components are
+	named    []*contentline.Component       // what may name time zones that the target lacks
 	changes  []item.Change
 }
 
 func newUnion(target []byte, o *objectOf, r item.Record) *union {
 	u := &union{into: parseObject(target), record: r, uid: o.uid}
+	u.at = map[*contentline.Component]int{}
+	for i, n := range u.into.cal.Nodes {
+		if n.Component != nil {
+			u.at[n.Component] = i
+		}
+	}
 	have := map[string]*contentline.Component{}
 	for _, c := range u.into.tops {
 		if key := c.Name + recurrenceID(c); have[key] == nil {
@@ -300,15 +308,16 @@ func newUnion(target []byte, o *objectOf, r item.Record) *union {
 			u.into.cal.AppendComponent(c)
 			have[key] = c
 			u.changed = true
-			u.zonesOf(c, o)
+			u.named = append(u.named, c)
 			u.note(c, "", item.EffectAdded, "the target had this occurrence not yet", "", recurrenceID(c))
 			continue
 		}
-		u.component(mine, c, o)
+		u.component(mine, c)
 	}
 	for _, clash := range u.clashes { // for Replace: the incoming one wins
-		u.replace(clash[0], clash[1], o)
+		u.replace(clash[0], clash[1])
 	}
+	u.zones(o)
 	return u
 }
 
@@ -334,14 +343,14 @@ func (u *union) header(o *objectOf) {
 }
 
 // component brings two forms of one component together.
-func (u *union) component(mine, c *contentline.Component, o *objectOf) {
+func (u *union) component(mine, c *contentline.Component) {
 	if digest(mine) == digest(c) {
 		return
 	}
 	switch newer := compareVersions(c, mine); {
 	case newer > 0:
 		u.note(c, "", item.EffectAltered, "the incoming version is newer", version(mine), version(c))
-		u.replace(mine, c, o)
+		u.replace(mine, c)
 		u.changed = true
 	case newer < 0:
 		if !covers(mine, c) {
@@ -349,7 +358,7 @@ func (u *union) component(mine, c *contentline.Component, o *objectOf) {
 		}
 		u.older = true
 	default:
-		u.reconcile(mine, c, o)
+		u.reconcile(mine, c)
 	}
 }
 
@@ -365,14 +374,14 @@ func version(c *contentline.Component) string {
 }
 
 // replace puts the incoming component in the place of the target's.
-func (u *union) replace(mine, c *contentline.Component, o *objectOf) {
-	for i, n := range u.into.cal.Nodes {
-		if n.Component == mine {
-			u.into.cal.Nodes[i].Component = c
-			c.Parent = u.into.cal
-		}
+func (u *union) replace(mine, c *contentline.Component) {
+	i, ok := u.at[mine]
+	if !ok {
+		return
 	}
-	u.zonesOf(c, o)
+	u.into.cal.Nodes[i].Component = c
+	c.Parent = u.into.cal
+	u.named = append(u.named, c)
 }
 
 // covers reports whether a component has all that another one has.
@@ -395,7 +404,7 @@ func covers(a, b *contentline.Component) bool {
 
 // reconcile brings together two forms of a component of the same version: what only the
 // incoming one has is added, and a property that there can be only once must be the same.
-func (u *union) reconcile(mine, c *contentline.Component, o *objectOf) {
+func (u *union) reconcile(mine, c *contentline.Component) {
 	have, names := map[string]bool{}, map[string]*contentline.Property{}
 	for p := range mine.Properties() {
 		for _, e := range entries(p) {
@@ -424,13 +433,13 @@ func (u *union) reconcile(mine, c *contentline.Component, o *objectOf) {
 			u.note(c, name, item.EffectDropped, "the target has another value, which is kept", p.Value(), other.Value())
 		}
 	}
-	u.addAll(mine, c, add, o)
+	u.addAll(mine, c, add)
 }
 
 // addAll adds properties, and the alarms and the like that the target's component has not.
-func (u *union) addAll(mine, c *contentline.Component, add []*contentline.Property, o *objectOf) {
+func (u *union) addAll(mine, c *contentline.Component, add []*contentline.Property) {
+	mine.Append(add...)
 	for _, p := range add {
-		mine.Append(p)
 		u.changed = true
 		u.note(c, p.Name(), item.EffectAdded, "the target's had none", "", p.Value())
 	}
@@ -446,7 +455,7 @@ func (u *union) addAll(mine, c *contentline.Component, add []*contentline.Proper
 			u.note(inner, "", item.EffectAdded, "the target's had none like it", "", "")
 		}
 	}
-	u.zonesOf(mine, o)
+	u.named = append(u.named, mine)
 }
 
 func hasAll(have map[string]bool, entries []string) bool {
@@ -465,8 +474,8 @@ func cutOff(mine, p *contentline.Property) bool {
 	return len(b) > len(a) && strings.HasPrefix(b, a) && b[len(a)] == ','
 }
 
-// zonesOf adds the time zones that a component names and the target's object lacks.
-func (u *union) zonesOf(c *contentline.Component, o *objectOf) {
+// zones adds the time zones that what was added names and the target's object lacks.
+func (u *union) zones(o *objectOf) {
 	have := map[string]bool{}
 	at := 0
 	for i, n := range u.into.cal.Nodes {
@@ -481,10 +490,12 @@ func (u *union) zonesOf(c *contentline.Component, o *objectOf) {
 		}
 	}
 	needed := map[string]bool{}
-	for inner := range c.All() {
-		for p := range inner.Properties() {
-			if id, ok := p.Param("TZID"); ok && !have[id] {
-				needed[id] = true
+	for _, c := range u.named {
+		for inner := range c.All() {
+			for p := range inner.Properties() {
+				if id, ok := p.Param("TZID"); ok && !have[id] {
+					needed[id] = true
+				}
 			}
 		}
 	}

@@ -24,11 +24,11 @@ var silent = map[string]string{
 // folded are parameters whose values are words of the standard.
 const folded = " ROLE CUTYPE PARTSTAT RSVP RELATED RELTYPE FBTYPE FMTTYPE RANGE "
 
-// comparable reports whether a property counts when components are compared.
+// compared reports whether a property counts when components are compared.
 func compared(c *contentline.Component, p *contentline.Property) bool {
 	name := p.Name()
 	return name != "" && !within(versions, name) && !within(volatile, name) &&
-		!(c.Name == "VALARM" && (name == "UID" || name == "ACKNOWLEDGED"))
+		!(c.Name == "VALARM" && c.Parent != nil && c.Parent.Name != "VCALENDAR" && (name == "UID" || name == "ACKNOWLEDGED"))
 }
 
 // entries returns the normal form of a property: one string for each of its values, which are equal if
@@ -41,8 +41,9 @@ func entries(p *contentline.Property) []string {
 		return []string{head + ":" + normalMoment(p.Value(), isUTC(p))}
 	case within(dateLists, name):
 		var out []string
+		utc := isUTC(p)
 		for v := range strings.SplitSeq(p.Value(), ",") {
-			out = append(out, head+":"+normalMoment(v, isUTC(p)))
+			out = append(out, head+":"+normalMoment(v, utc))
 		}
 		return out
 	case name == "DURATION" || name == "TRIGGER":

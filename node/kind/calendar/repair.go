@@ -30,6 +30,9 @@ var once = map[string]string{
 // texts are the properties whose value is one text.
 const texts = " SUMMARY DESCRIPTION LOCATION COMMENT CONTACT RELATED-TO UID CLASS STATUS TRANSP ACTION METHOD CALSCALE NAME COLOR "
 
+// maxParams is how many parameters a property may have: with more it is taken for no property.
+const maxParams = 200
+
 // links are the properties whose value is a URI.
 const links = " URL ATTACH IMAGE CONFERENCE SOURCE TZURL "
 
@@ -42,17 +45,35 @@ func (s *shaper) repair() {
 			c.Close()
 			s.note(c, "", item.EffectRepaired, "it had no end", "", "")
 		}
+		s.componentName(c)
 		s.lines(c)
 		s.singles(c)
 	}
 	s.header()
 	s.zones()
+	s.nameZones()
 	s.identify()
 	for c := range s.tops() {
 		s.component(c)
 	}
 	s.master()
-	s.nameZones()
+}
+
+// componentName gives a component a name that parsers take.
+func (s *shaper) componentName(c *contentline.Component) {
+	if validName(c.Name) {
+		return
+	}
+	before := c.Name
+	c.Name = "X-" + strings.Map(func(r rune) rune {
+		if r < 0x80 && validName(string(r)) {
+			return r
+		}
+		return -1
+	}, c.Name)
+	c.Begin.SetValue(c.Name)
+	c.End.SetValue(c.Name)
+	s.note(c, "", item.EffectRepaired, "its name was none", before, c.Name)
 }
 
 // lines mends what no parser takes, whatever the property means.
@@ -61,7 +82,7 @@ func (s *shaper) lines(c *contentline.Component) {
 		if strings.TrimSpace(string(p.Raw())) == "" {
 			continue
 		}
-		if p.Name() == "" || !validName(p.Name()) || p.Name() == "BEGIN" || p.Name() == "END" {
+		if name := p.Name(); !validName(name) || name == "BEGIN" || name == "END" || len(p.Params()) > maxParams {
 			s.strange(c, p)
 			continue
 		}
@@ -114,14 +135,19 @@ func (s *shaper) params(c *contentline.Component, p *contentline.Property) {
 		case !validName(q.Name):
 			q = contentline.Param{Name: "X-PARAM", Values: []string{q.Name + "=" + strings.Join(q.Values, ",")}}
 		}
+		q.Values = slices.Clone(q.Values)
+		for i, v := range q.Values {
+			v = strings.ReplaceAll(clean(decode(v)), `"`, "'")
+			if q.Name != "ENCODING" && strings.Contains(strings.ToUpper(v), quotedPrintable) {
+				v = "QP" // else a value that ends with "=" takes the next line along
+			}
+			q.Values[i] = v
+		}
 		if len(q.Values) == 1 && q.Values[0] == "" && q.Name != "CN" {
 			continue
 		}
-		for i, v := range q.Values {
-			q.Values[i] = strings.ReplaceAll(clean(decode(v)), `"`, "'")
-		}
 		if i := slices.IndexFunc(out, func(o contentline.Param) bool { return o.Name == q.Name }); i >= 0 {
-			out[i].Values = append(out[i].Values, q.Values...)
+			out[i].Values = slices.Concat(out[i].Values, q.Values)
 			continue
 		}
 		out = append(out, q)
@@ -132,10 +158,12 @@ func (s *shaper) params(c *contentline.Component, p *contentline.Property) {
 	}
 }
 
+const quotedPrintable = "QUOTED-PRINTABLE"
+
 // bareParam returns the name of a parameter without one.
 func bareParam(values []string) string {
 	switch strings.ToUpper(strings.Join(values, ",")) {
-	case "QUOTED-PRINTABLE", "BASE64", "8BIT", "7BIT":
+	case quotedPrintable, "BASE64", "8BIT", "7BIT":
 		return "ENCODING"
 	}
 	return "X-TYPE"
@@ -152,7 +180,7 @@ func (s *shaper) encoding(c *contentline.Component, p *contentline.Property) {
 		return
 	}
 	switch strings.ToUpper(encoding) {
-	case "QUOTED-PRINTABLE", "Q", "QP", "":
+	case quotedPrintable, "Q", "QP", "":
 		before, text := lineOf(p), p.Text()
 		p.SetParam("ENCODING")
 		p.SetParam("CHARSET")
@@ -292,7 +320,7 @@ func (s *shaper) singles(c *contentline.Component) {
 		return
 	}
 	first := map[string]*contentline.Property{}
-	var gone []*contentline.Property
+	gone := map[*contentline.Property]bool{}
 	for p := range c.Properties() {
 		name := p.Name()
 		if !within(list, name) {
@@ -303,7 +331,7 @@ func (s *shaper) singles(c *contentline.Component) {
 		case f == nil:
 			first[name] = p
 		case strings.TrimSpace(f.Value()) == strings.TrimSpace(p.Value()):
-			gone = append(gone, p)
+			gone[p] = true
 			s.note(c, name, item.EffectRepaired, "it was there twice with the same value", p.Value(), "")
 		case name == "SUMMARY" || name == "DESCRIPTION" || name == "LOCATION":
 			if c.Name == "VALARM" {
@@ -320,7 +348,7 @@ func (s *shaper) singles(c *contentline.Component) {
 		}
 	}
 	if len(gone) > 0 {
-		c.DeleteFunc(func(n contentline.Node) bool { return n.Property != nil && slices.Contains(gone, n.Property) })
+		c.DeleteFunc(func(n contentline.Node) bool { return gone[n.Property] })
 	}
 }
 
@@ -364,6 +392,12 @@ func moveFirst(c *contentline.Component, name string) {
 
 // identify gives components without UID one.
 func (s *shaper) identify() {
+	s.uid = "" // it may have been mended
+	for c := range s.tops() {
+		if s.uid = strings.TrimSpace(c.Text("UID")); s.uid != "" {
+			break
+		}
+	}
 	for c := range s.tops() {
 		switch c.Name {
 		case "VEVENT", "VTODO", "VJOURNAL", "VFREEBUSY":
@@ -423,24 +457,25 @@ func (s *shaper) component(c *contentline.Component) {
 	}
 }
 
-// geo mends a position with a comma, and keeps one that is none.
+// geo mends positions with a comma, and keeps what is none.
 func (s *shaper) geo(c *contentline.Component) {
-	p := c.Get("GEO")
-	if p == nil {
-		return
-	}
-	fields := strings.FieldsFunc(strings.ReplaceAll(p.Value(), `\`, ""), func(r rune) bool { return r == ';' || r == ',' || r == ' ' })
-	for _, f := range fields {
-		if _, err := strconv.ParseFloat(f, 64); err != nil {
-			fields = nil
-			break
+	for p := range c.Properties() {
+		if p.Name() != "GEO" {
+			continue
 		}
+		fields := strings.FieldsFunc(strings.ReplaceAll(p.Value(), `\`, ""), func(r rune) bool { return r == ';' || r == ',' || r == ' ' })
+		for _, f := range fields {
+			if _, err := strconv.ParseFloat(f, 64); err != nil {
+				fields = nil
+				break
+			}
+		}
+		if len(fields) != 2 {
+			s.keep(c, p, "it is no position")
+			continue
+		}
+		s.set(c, p, strings.Join(fields, ";"), item.EffectRepaired, "latitude and longitude have a semicolon between them")
 	}
-	if len(fields) != 2 {
-		s.keep(c, p, "it is no position")
-		return
-	}
-	s.set(c, p, strings.Join(fields, ";"), item.EffectRepaired, "latitude and longitude have a semicolon between them")
 }
 
 // alarm gives an alarm what it must have.

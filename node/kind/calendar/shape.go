@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/decant-dev/decant/node/item"
@@ -13,6 +14,9 @@ import (
 
 // kept is the prefix of the names under which we keep what a target can't have under its own.
 const kept = "X-DECANT-"
+
+// maxChanges is how many changes of one object are told.
+const maxChanges = 1 << 16
 
 // prodID names us as the maker of calendars that have no maker.
 const prodID = "-//Decant//Decant 1//EN"
@@ -101,6 +105,7 @@ type shaper struct {
 	brk     string
 	uid     string
 	name    string // the object's, in changes
+	first   int    // year that it is about; 0 is not known yet
 	missing string // why the target can't have the object
 	changes []item.Change
 }
@@ -154,11 +159,12 @@ func pathOf(c *contentline.Component) string {
 	if c == nil || c.Name == "VCALENDAR" || c.Name == "" {
 		return ""
 	}
-	path := c.Name
+	names := []string{c.Name}
 	for c = c.Parent; c != nil && c.Name != "VCALENDAR" && c.Name != ""; c = c.Parent {
-		path = c.Name + "/" + path
+		names = append(names, c.Name)
 	}
-	return path
+	slices.Reverse(names)
+	return strings.Join(names, "/")
 }
 
 // note tells of a change of a property in c; an empty name is the component itself.
@@ -166,6 +172,12 @@ func (s *shaper) note(c *contentline.Component, name string, e item.Effect, why,
 	property := pathOf(c)
 	if name != "" {
 		property = strings.TrimPrefix(property+"/"+name, "/")
+	}
+	if len(s.changes) == maxChanges {
+		s.changes = append(s.changes, item.Change{Kind: item.Calendar, Record: s.name, From: s.record.From, Effect: item.EffectAltered, Why: "more of it was changed than is told"})
+	}
+	if len(s.changes) > maxChanges {
+		return
 	}
 	label, uid := s.name, ""
 	for z := c; z != nil; z = z.Parent {

@@ -14,6 +14,10 @@ import (
 // upgrade turns vCalendar 1.0 (versit, 1996) into iCalendar. What has no counterpart is
 // kept under a name of ours; recurrences and alarms get the grammar of the new form.
 func (s *shaper) upgrade() {
+	if s.cal.Get("VERSION") == nil {
+		s.add(s.cal, "VERSION", "2.0", "every calendar has one")
+		moveFirst(s.cal, "VERSION")
+	}
 	for c := range s.cal.All() {
 		var alarms []*contentline.Component
 		for p := range c.Properties() {
@@ -37,8 +41,10 @@ func (s *shaper) upgrade() {
 func (s *shaper) upgradeProperty(c *contentline.Component, p *contentline.Property) *contentline.Component {
 	switch name := p.Name(); name {
 	case "VERSION":
-		s.modern(p, "2.0")
-		s.note(c, name, item.EffectAltered, "vCalendar 1.0 is turned into iCalendar", "1.0", "2.0")
+		if before := p.Value(); before != "2.0" {
+			s.modern(p, "2.0")
+			s.note(c, name, item.EffectAltered, "vCalendar 1.0 is turned into iCalendar", before, "2.0")
+		}
 	case "CATEGORIES", "RESOURCES":
 		s.list(c, p)
 	case "EXDATE", "RDATE":

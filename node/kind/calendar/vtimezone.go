@@ -83,15 +83,10 @@ func observances(loc *time.Location, first int) string {
 	base := change{from: off, to: off, dst: start.IsDST(), name: name, at: time.Date(first, 1, 1, 0, 0, 0, 0, time.UTC)}
 	writeObservance(&b, base, "")
 	for _, s := range collect(loc, start) {
-		switch head, n := s.changes[0], len(s.changes); {
-		case n < 3:
-			writeObservance(&b, head, dates(s.changes[1:]))
-		case s.changes[n-1].at.Year() >= lastYear:
-			writeObservance(&b, head, s.rule()+"\r\n")
-		default:
-			end := s.changes[n-1]
-			until := end.at.Add(-time.Duration(end.from) * time.Second)
-			writeObservance(&b, head, s.rule()+";UNTIL="+momentOf(until).String()+"\r\n")
+		if n := len(s.changes); n >= 3 && s.changes[n-1].at.Year() >= lastYear {
+			writeObservance(&b, s.changes[0], s.rule()+"\r\n")
+		} else { // dates and not a rule with an end, which old parsers refuse in every form that it can have
+			writeObservance(&b, s.changes[0], dates(s.changes[1:]))
 		}
 	}
 	return b.String()

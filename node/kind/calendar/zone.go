@@ -45,8 +45,11 @@ func locate(name string) *time.Location {
 }
 
 // singleNames are the names without an area that the database has kept.
-var singleNames = " UTC UCT GMT Zulu Universal Greenwich EST MST HST EST5EDT CST6CDT MST7MDT PST8PDT WET CET MET EET " +
+const singleNames = " UTC UCT GMT Zulu Universal Greenwich EST MST HST EST5EDT CST6CDT MST7MDT PST8PDT WET CET MET EET " +
 	"Cuba Egypt Eire Hongkong Iceland Iran Israel Jamaica Japan Kwajalein Libya Navajo Poland Portugal PRC ROC ROK Singapore Turkey W-SU NZ GB "
+
+// areas are the first parts of all other names.
+const areas = " Africa America Antarctica Arctic Asia Atlantic Australia Brazil Canada Chile Etc Europe Indian Mexico Pacific US "
 
 // plausible keeps apart what can be a name of the database from paths and files that lie beside it.
 func plausible(name string) bool {
@@ -58,7 +61,11 @@ func plausible(name string) bool {
 			return false
 		}
 	}
-	return strings.IndexByte(name, '/') > 0 || strings.Contains(singleNames, " "+name+" ")
+	area, _, deep := strings.Cut(name, "/")
+	if deep {
+		return strings.Contains(areas, " "+area+" ")
+	}
+	return strings.Contains(singleNames, " "+name+" ")
 }
 
 // resolve returns the name in the tz database of what a TZID means: a name of the
@@ -88,8 +95,8 @@ func resolve(tzid string) string {
 	return byCity(tzid)
 }
 
-// byCity resolves "(UTC+01:00) Amsterdam, Berlin, Bern": the first of the cities that the
-// database has with that offset in winter or summer.
+// byCity resolves "(UTC+01:00) Amsterdam, Berlin, Bern": the first of the cities that one
+// of the zones of Windows is named after, and that has the offset in winter or summer.
 func byCity(display string) string {
 	head, cities, ok := strings.Cut(display, ")")
 	if !ok || !strings.HasPrefix(head, "(") {
@@ -100,15 +107,21 @@ func byCity(display string) string {
 		return ""
 	}
 	for _, city := range strings.FieldsFunc(cities, func(r rune) bool { return r == ',' || r == '/' || r == ';' }) {
-		city = strings.ReplaceAll(strings.TrimSpace(city), " ", "_")
-		for _, area := range []string{"Europe/", "America/", "Asia/", "Africa/", "Australia/", "Pacific/", "Atlantic/", "Indian/"} {
-			if loc := locate(area + city); loc != nil && hasOffset(loc, offset) {
-				return area + city
-			}
+		zone := zoneOfCity()[strings.ToLower(strings.ReplaceAll(strings.TrimSpace(city), " ", "_"))]
+		if zone != "" && hasOffset(locate(zone), offset) {
+			return zone
 		}
 	}
 	return ""
 }
+
+var zoneOfCity = sync.OnceValue(func() map[string]string {
+	cities := map[string]string{}
+	for _, zone := range byWindowsName() {
+		cities[strings.ToLower(zone[strings.LastIndexByte(zone, '/')+1:])] = zone
+	}
+	return cities
+})
 
 func displayOffset(s string) (seconds int, ok bool) {
 	s = strings.TrimPrefix(strings.TrimPrefix(strings.ToUpper(s), "UTC"), "GMT")

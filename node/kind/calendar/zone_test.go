@@ -11,7 +11,7 @@ func TestResolve(t *testing.T) {
 	for in, want := range map[string]string{
 		"Europe/Berlin": "Europe/Berlin", "Romance Standard Time": "Europe/Paris", "w. europe standard time": "Europe/Berlin", "UTC": "UTC",
 		"/mozilla.org/20050126_1/Europe/Berlin": "Europe/Berlin", "/softwarestudio.org/Olson_20011030_5/America/Argentina/Ushuaia": "America/Argentina/Ushuaia",
-		"(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna": "Europe/Amsterdam", "(GMT-05.00) New York": "America/New_York",
+		"(UTC+01:00) Amsterdam, Berlin, Bern, Rome, Stockholm, Vienna": "Europe/Berlin", "(GMT-05.00) New York": "America/New_York",
 		"US/Eastern": "US/Eastern", "EST5EDT": "EST5EDT", "tzone://Microsoft/Utc": "UTC", `"Europe/Berlin"`: "Europe/Berlin",
 		"": "", "Local": "", "../../etc/passwd": "", "/etc/localtime": "", "Custom 1": "", "posix/Europe/Berlin": "Europe/Berlin", "Europe": "", "zone.tab": "", "(UTC+01:00) Berlin, ../x": "Europe/Berlin",
 	} {

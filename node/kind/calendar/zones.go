@@ -9,9 +9,12 @@ import (
 	"github.com/decant-dev/decant/node/kind/contentline"
 )
 
+// maxWritten is how many time zones are written anew for one object under names that it has made up.
+const maxWritten = 32
+
 // zones mends time zones, or writes them anew if they can't be mended.
 func (s *shaper) zones() {
-	var gone []*contentline.Component
+	gone, rewritten := map[*contentline.Component]bool{}, 0
 	met := map[string]bool{}
 	for z := range s.cal.Components() {
 		if z.Name != "VTIMEZONE" {
@@ -21,29 +24,23 @@ func (s *shaper) zones() {
 		switch {
 		case id != "" && met[id]:
 			s.note(z, "", item.EffectDropped, "there is another time zone of that name", string(z.Bytes()), "")
-			gone = append(gone, z)
+			gone[z] = true
 			continue
 		case s.mendZone(z):
-		case resolve(id) != "":
+		case resolve(id) != "" && rewritten < maxWritten:
+			rewritten++
 			text := writeZone(id, resolve(id), s.year())
 			s.note(z, "", item.EffectRepaired, "it was not well formed: what the tz database knows stands in its place", string(z.Bytes()), text)
 			*z = *parseZone(text, z.Parent)
 		default:
 			s.note(z, "", item.EffectDropped, "it is not well formed, and no known time zone has that name", string(z.Bytes()), "")
-			gone = append(gone, z)
+			gone[z] = true
 			continue
 		}
 		met[id] = true
 	}
 	if len(gone) > 0 {
-		s.cal.DeleteFunc(func(n contentline.Node) bool {
-			for _, z := range gone {
-				if n.Component == z {
-					return true
-				}
-			}
-			return false
-		})
+		s.cal.DeleteFunc(func(n contentline.Node) bool { return gone[n.Component] })
 	}
 }
 
@@ -57,6 +54,13 @@ func parseZone(text string, parent *contentline.Component) *contentline.Componen
 
 // year is the first year that the object is about.
 func (s *shaper) year() int {
+	if s.first == 0 {
+		s.first = s.firstYear()
+	}
+	return s.first
+}
+
+func (s *shaper) firstYear() int {
 	first := 9999
 	for c := range s.tops() {
 		for p := range c.Properties() {
@@ -200,7 +204,7 @@ func (s *shaper) nameZones() {
 	for top := range s.tops() {
 		for c := range top.All() {
 			for p := range c.Properties() {
-				if id, ok := p.Param("TZID"); ok && !have[id] {
+				if id, ok := p.Param("TZID"); ok && !have[id] && !losesZone(p) {
 					s.nameZone(c, p, id, fallback, have)
 				}
 			}
@@ -218,7 +222,7 @@ func (s *shaper) nameZone(c *contentline.Component, p *contentline.Property, id,
 	case zone == "" && fallback != "":
 		zone, why = fallback, "no known time zone has that name: it is taken for the calendar's (X-WR-TIMEZONE)"
 		fallthrough
-	case zone != "" && strings.ContainsAny(id, "\r\n\";:,"):
+	case zone != "" && (strings.ContainsAny(id, "\r\n\";:,") || len(have) > maxWritten):
 		before := lineOf(p)
 		p.SetParam("TZID", zone)
 		s.note(c, p.Name(), item.EffectRepaired, why, before, lineOf(p))
@@ -251,7 +255,7 @@ func (s *shaper) toUTC(c *contentline.Component, p *contentline.Property, id str
 	before := lineOf(p)
 	var out []string
 	for v := range strings.SplitSeq(p.Value(), ",") {
-		if m, ok := parseMoment(v); ok && !m.date {
+		if m, ok := mendMoment(v); ok && !m.date {
 			m.utc = true
 			v = m.String()
 		}
@@ -299,4 +303,11 @@ func agrees(z *contentline.Component, loc *time.Location, year int) bool {
 		}
 	}
 	return true
+}
+
+// losesZone reports whether a property will have no TZID in the end, as it is a date or in UTC.
+func losesZone(p *contentline.Property) bool {
+	name := p.Name()
+	m, _ := mendMoment(p.Value()[:min(len(p.Value()), 40)])
+	return within(stamps, name) || name == "TRIGGER" || within(singleDates, name) && (m.utc || m.date)
 }
