@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -23,14 +24,18 @@ type lane struct {
 	last     time.Time // a pack got through
 	since    time.Time // it has been busy without a pause since then
 
-	worked  time.Duration // of the route's time, what each pack in flight has had: 1/busy of all time
-	passed  time.Duration // worked, when the last pack got through
-	company time.Duration // time in which another lane was busy as well
-	needs   gauge         // of the route's time, for one pack
-	alone   gauge         // the same, of packs beside which no other lane had any
-	beside  gauge         // the same, of packs beside which another lane always had some
+	worked  time.Duration   // of the route's time, what each pack in flight has had: 1/busy of all time
+	passed  time.Duration   // worked, when the last pack got through
+	company time.Duration   // time in which another lane was busy as well
+	needs   gauge           // of the route's time, for one pack
+	alone   gauge           // the same, of packs beside which no other lane had any
+	beside  gauge           // the same, of packs beside which another lane always had some
+	at      [maxSlots]gauge // the same, of packs with so many in flight less one
 	trial   trial
 }
+
+// maxSlots is up to how many packs in flight are told apart.
+const maxSlots = 8
 
 // attempt is a pack on one route.
 type attempt struct {
@@ -98,8 +103,6 @@ const (
 	stallAfter = 3 * time.Second
 	// unlike is how much longer than expected anything may take before it counts as hanging.
 	unlike = 3
-	// inFlight is the time for which packs in flight keep a lane busy, one more of them not counted.
-	inFlight = time.Second
 	// fair is the part of its time for which a pack must have been alone, or in company, to tell how that is.
 	fair = 10
 )
@@ -194,17 +197,30 @@ func (l *lane) up(now time.Time) bool {
 }
 
 // free reports whether there is a slot. Where there are other lanes to use, one whose rate is not known or that is tried again
-// gets one pack at a time, and a slow one no more than keep it busy: several would share it unequally, and the
+// gets one pack at a time, and others no more than fill them: several would share a slow one unequally, and the
 // last would be late.
 func (l *lane) free(others bool) bool {
-	need := l.need()
-	if l.suspect || others && (need == 0 || l.trial.again()) {
+	switch {
+	case l.suspect || others && (l.need() == 0 || l.trial.again()):
 		return l.busy() == 0
-	}
-	if others {
-		return l.busy() < min(l.Slots, 2+int(inFlight/need))
+	case others:
+		return l.busy() < l.window()
 	}
 	return l.busy() < l.Slots
+}
+
+// window is how many packs in flight fill the lane: the least number of which one more made no pack cheaper, as far as that was tried.
+func (l *lane) window() int {
+	for n := 2; n < min(l.Slots, maxSlots); n++ {
+		few, more := &l.at[n-1], &l.at[n]
+		if few.n < trialPacks {
+			return n
+		}
+		if more.n >= trialPacks && more.rate() < 1.1*few.rate() {
+			return n
+		}
+	}
+	return l.Slots
 }
 
 // enter puts a pack on the lane. r.mu is held, and r.tick was called.
@@ -234,6 +250,7 @@ func (l *lane) look(now time.Time) {
 		l.needs.reset()
 		l.alone.reset()
 		l.beside.reset()
+		l.at = [maxSlots]gauge{}
 	}
 }
 
@@ -250,6 +267,9 @@ func (l *lane) learn(now time.Time, a *attempt) {
 	sample := l.worked - a.worked
 	l.needs.add(sample)
 	took, company := now.Sub(a.began), l.company-a.company
+	if n := int(math.Round(float64(took) / float64(max(sample, 1)))); n >= 1 && n <= maxSlots {
+		l.at[n-1].add(sample)
+	}
 	switch {
 	case company <= took/fair:
 		l.alone.add(sample)

@@ -132,6 +132,7 @@ func TestRoutesRates(t *testing.T) {
 		{"100 and 1", 100, 1, 200, 20 * time.Millisecond},
 		{"1 and 100", 1, 100, 200, 20 * time.Millisecond},
 		{"100 and 30, far", 100, 30, 400, 300 * time.Millisecond},
+		{"20 and 20, a long way", 20, 20, 600, 2500 * time.Millisecond},
 		{"20 and 20, few", 20, 20, 18, 20 * time.Millisecond},
 		{"40 and 10, few", 40, 10, 18, 20 * time.Millisecond},
 		{"10 and 40, few", 10, 40, 18, 20 * time.Millisecond},

@@ -7,8 +7,9 @@ type trial struct {
 	shut   time.Time     // it gets no pack before then while the one before it takes them
 	pause  time.Duration // the last one
 	both   float64       // packs a second of the two together before that; 0 if not measured
-	judged time.Time     // when it was last found to help
+	judged time.Time     // until when it is believed to help, which was found out
 	opened time.Time     // since when it may be tried
+	closed time.Time     // when it was last shut
 }
 
 const (
@@ -20,10 +21,10 @@ const (
 	trialPacks = 3
 	// judgeAfter is how long two lanes are used together before one pauses to see what the other does alone.
 	judgeAfter = 20 * time.Second
-	// judgeAgain is the same for a lane that was found to help.
+	// judgeAgain is the same for a lane that was found to help, or pausePart times what finding that out took, if that is longer.
 	judgeAgain = 2 * time.Minute
-	// pausePart is the part of what is left that such a pause may cost.
-	pausePart = 40
+	// pausePart is the part of the time, and of what is left, that such a pause may cost.
+	pausePart = 50
 )
 
 // again reports whether the lane had added nothing the last time, and is not known to help now.
@@ -38,7 +39,12 @@ func (t *trial) close(now time.Time, both float64) {
 		pause = max(pause, 5*now.Sub(t.opened))
 	}
 	t.pause, t.judged = min(pause, probeCap), time.Time{}
-	t.shut, t.both, t.opened = now.Add(t.pause), both, now.Add(t.pause)
+	t.shut, t.both, t.opened, t.closed = now.Add(t.pause), both, now.Add(t.pause), now
+}
+
+// helps notes that the lane adds something, which it took a pause to find out.
+func (t *trial) helps(now time.Time, pause time.Duration) {
+	*t = trial{judged: now.Add(max(judgeAgain, pausePart*pause)), opened: now}
 }
 
 // judge finds out whether l adds anything to first, the lane before it: over a link that
@@ -49,21 +55,21 @@ func (l *lane) judge(now time.Time, first *lane, left int) {
 	switch {
 	case t.shutAt(now):
 		if t.both > 0 && first.alone.n >= trialPacks && alone < 0.9*t.both {
-			*t = trial{judged: now, opened: now} // it did help
+			t.helps(now, now.Sub(t.closed))
 		}
 		return
 	case first.beside.n < trialPacks || l.beside.n < trialPacks:
 		return
-	case !t.judged.IsZero() && now.Sub(t.judged) < judgeAgain:
+	case t.judged.After(now):
 		return
 	case t.judged.IsZero() && first.alone.n >= trialPacks:
 		if gain, loss := b, alone-a; loss < gain*2/3 && gain > alone/50 {
-			t.judged, t.pause = now, 0
+			t.helps(now, 0)
 			return
 		}
 	case t.judged.IsZero() && l.alone.n >= trialPacks:
 		if a+b > 1.1*l.alone.rate() {
-			t.judged = now
+			t.helps(now, 0)
 			return
 		}
 	case now.Sub(t.opened) < judgeAfter || float64(left) < pausePart*2*trialPacks*b/a:
