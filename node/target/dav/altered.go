@@ -45,6 +45,11 @@ func Altered(k item.Kind, written, held []byte) (out []item.Change) {
 	return out
 }
 
+// Altered tells what the server made of a record; see the function.
+func (t *Target) Altered(k item.Kind, written, held []byte) []item.Change {
+	return Altered(k, written, held)
+}
+
 // fact is one property in the form in which records are compared.
 type fact struct {
 	path string // "VEVENT/VALARM/TRIGGER"
