@@ -32,24 +32,33 @@ const MaxFile = 64 << 20
 
 // Target is a directory. It implements target.Books.
 type Target struct {
-	root *os.Root
+	root *os.Root // nil until it is there
 	dir  string
 }
 
-// Open opens a directory, which it makes if it is not there.
+// Open opens a directory. One that is not there is made by the first Write.
 func Open(arg string) (*Target, error) {
-	if err := os.MkdirAll(arg, 0o700); err != nil {
+	t := &Target{dir: arg}
+	if err := t.open(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	root, err := os.OpenRoot(arg)
-	if err != nil {
-		return nil, err
+	return t, nil
+}
+
+func (t *Target) open() (err error) {
+	if t.root == nil {
+		t.root, err = os.OpenRoot(t.dir)
 	}
-	return &Target{root, arg}, nil
+	return err
 }
 
 // Close implements target.Books.
-func (t *Target) Close() error { return t.root.Close() }
+func (t *Target) Close() error {
+	if t.root == nil {
+		return nil
+	}
+	return t.root.Close()
+}
 
 // Kinds implements target.Books.
 func (t *Target) Kinds() []item.Kind { return []item.Kind{item.Note} }
@@ -61,6 +70,12 @@ func (t *Target) Profile(context.Context, item.Kind) (rule.Profile, error) {
 
 // Read implements target.Books. Hidden files and links are none of its records.
 func (t *Target) Read(ctx context.Context, k item.Kind, each func(target.Existing) error) error {
+	if err := t.open(); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		return err
+	}
 	return fs.WalkDir(t.root.FS(), ".", func(at string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
@@ -114,6 +129,15 @@ func (t *Target) read(at string) ([]byte, error) {
 
 // Write implements target.Books. A new note whose name is taken gets a number behind it.
 func (t *Target) Write(ctx context.Context, k item.Kind, changes []target.Write, done func(int, target.Existing, error) error) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(t.dir, 0o700); err != nil {
+		return err
+	}
+	if err := t.open(); err != nil {
+		return err
+	}
 	for i := range changes {
 		if err := ctx.Err(); err != nil {
 			return err

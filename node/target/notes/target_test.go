@@ -185,6 +185,26 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
+func TestOpeningMakesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new")
+	tg, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tg.Close()
+	if err := tg.Read(context.Background(), item.Note, func(target.Existing) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("looking at it has made the directory")
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	os.WriteFile(file, nil, 0o600)
+	if _, err := Open(file); err == nil {
+		t.Error("a file was opened")
+	}
+}
+
 func TestConflictAndMerge(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"a.md": "mine", "b.md": "---\nlabels: [x]\nmine: 1\n---\nsame text\n", "sub/c.md": "---\ntitle: C\ncreated: 2024-01-01T00:00:00Z\n---\nold"} {
@@ -265,6 +285,9 @@ func TestNamesFromOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tg.Close()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	outside := filepath.Join(filepath.Dir(dir), "outside")
 	os.Mkdir(outside, 0o700)
 	if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil {
