@@ -97,6 +97,7 @@ func (c *converter) binary(p *cl.Property) {
 		}
 		return
 	}
+	kind, _ := p.Param("VALUE")
 	c.params(p)
 	if t := takeMedia(p); t != "" {
 		media = t
@@ -108,18 +109,21 @@ func (c *converter) binary(p *cl.Property) {
 				c.notes.add(p.Name(), item.EffectAltered, "vCard 4.0 wants to know what it is", "", media)
 			}
 		}
+		if p.Name() == "KEY" && c.to == cl.VCard40 {
+			c.notes.add("KEY", item.EffectAltered, "vCard 4.0 says what it is by its media type", value(p), media)
+		}
 		p.SetBinary(data, media)
 		if c.to != cl.VCard40 {
 			c.giveMedia(p, media)
 		}
 	default:
-		c.binaryURI(p, text, media)
+		c.binaryURI(p, text, media, kind)
 	}
 }
 
-func (c *converter) binaryURI(p *cl.Property, text, media string) {
+func (c *converter) binaryURI(p *cl.Property, text, media, kind string) {
 	uri := isURI(text)
-	kind, said := p.Param("VALUE")
+	said := kind != ""
 	defer func() {
 		if now, _ := p.Param("VALUE"); now != kind {
 			c.notes.add(p.Name(), item.EffectAltered, "vCard "+c.to.String()+" wants to know whether it is a URI", kind, now)

@@ -104,6 +104,9 @@ func (c *converter) property(p *cl.Property) {
 	switch f {
 	case formComponents:
 		v := p.Components()
+		if c.to.Old() && slices.ContainsFunc(v, func(parts []string) bool { return len(parts) > 1 }) {
+			c.notes.add(p.Name(), item.EffectAltered, "vCard 2.1 has no lists in its parts", p.Value(), "")
+		}
 		c.params(p)
 		c.clear(p)
 		p.SetComponents(v)
@@ -274,6 +277,7 @@ func (c *converter) params(p *cl.Property) {
 			out = c.types(out, rest)
 		case q.Name == "PREF" && len(q.Values) == 1 && q.Values[0] == "1" && c.to != cl.VCard40:
 			out = c.types(out, []string{"pref"})
+			c.notes.add(p.Name(), item.EffectAltered, "vCard "+c.to.String()+" calls the preferred one PREF", value(p), "TYPE=pref")
 		case q.Name == "VALUE" && c.to == cl.VCard40 && strings.EqualFold(q.Values[0], "URL"):
 			out = append(out, cl.Param{Name: "VALUE", Values: []string{"uri"}})
 		default:
@@ -282,6 +286,7 @@ func (c *converter) params(p *cl.Property) {
 	}
 	if pref {
 		out = append(out, cl.Param{Name: "PREF", Values: []string{"1"}})
+		c.notes.add(p.Name(), item.EffectAltered, "vCard 4.0 numbers the preferred ones", value(p), "PREF=1")
 	}
 	p.SetParams(out)
 }
@@ -348,6 +353,7 @@ func (c *converter) date(p *cl.Property) {
 	case c.to == cl.VCard40 && omit != "" && len(v) >= 10 && v[:4] == omit && v[4] == '-' && v[7] == '-':
 		p.SetParam(omitYear)
 		v = "--" + v[5:7] + v[8:]
+		c.notes.add(p.Name(), item.EffectAltered, "it has no year", before, v)
 	case c.to == cl.VCard40 && isDigits(strings.Replace(v, "-", "", 2)) && len(v) == 10 && v[4] == '-' && v[7] == '-':
 		v = strings.ReplaceAll(v, "-", "")
 	case c.to == cl.VCard40 && len(v) == 7 && v[:2] == "--" && v[4] == '-' && isDigits(v[2:4]+v[5:]):
@@ -465,7 +471,7 @@ func (c *converter) lift() {
 	if c.to == cl.VCard40 {
 		for p := range c.card.Properties() {
 			if name, ok := newNames[p.Name()]; ok {
-				p.SetName(name)
+				c.rename(p, name)
 			}
 		}
 		c.labelsToParams()
@@ -475,12 +481,17 @@ func (c *converter) lift() {
 		for p := range c.card.Properties() {
 			for old, name := range newNames {
 				if p.Name() == name {
-					p.SetName(old)
+					c.rename(p, old)
 				}
 			}
 		}
 		c.relatedAgents()
 	}
+}
+
+func (c *converter) rename(p *cl.Property, name string) {
+	c.notes.add(p.Name(), item.EffectMoved, "it has another name in vCard "+c.to.String(), p.Text(), name)
+	p.SetName(name)
 }
 
 // lower does what has to wait until the values are converted.

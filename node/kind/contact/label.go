@@ -105,8 +105,11 @@ func (c *converter) labelsToParams() {
 			// A parameter of the old dialects can't hold a line break: it is set once the address is converted.
 			c.after(adr[0], text)
 			c.card.Remove(l)
+			c.notes.add("LABEL", item.EffectMoved, "vCard 4.0 has it as a parameter of the address", text, "ADR")
+			c.notes.add("ADR", item.EffectAltered, "it got its label", adr[0].Value(), text)
 			continue
 		}
+		c.notes.add("LABEL", item.EffectMoved, "vCard 4.0 has it as a parameter of an address", text, "ADR")
 		l.SetName("ADR")
 		v := l.Params()
 		l.SetParams(nil)
@@ -144,6 +147,7 @@ func (c *converter) paramsToLabels() {
 		}))
 		l.SetText(text)
 		p.SetParam("LABEL")
+		c.notes.add("ADR", item.EffectMoved, "its label is a property of its own in vCard "+c.to.String(), text, "LABEL")
 		if strings.Trim(p.Value(), ";") == "" {
 			c.card.Nodes[i].Property = l
 			continue
