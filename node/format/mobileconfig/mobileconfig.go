@@ -129,10 +129,19 @@ func (p *Profile) Add(n Payload) { p.root["PayloadContent"] = append(p.content()
 // Put puts a payload in the place of the one at i.
 func (p *Profile) Put(i int, n Payload) { p.content()[i] = map[string]any(n) }
 
-// Remove removes the payload at i.
-func (p *Profile) Remove(i int) {
-	list := p.content()
-	p.root["PayloadContent"] = append(append([]any{}, list[:i]...), list[i+1:]...)
+// Remove removes the payloads that stand at the places given.
+func (p *Profile) Remove(at ...int) {
+	gone := map[int]bool{}
+	for _, i := range at {
+		gone[i] = true
+	}
+	var left []any
+	for i, c := range p.content() {
+		if !gone[i] {
+			left = append(left, c)
+		}
+	}
+	p.root["PayloadContent"] = append([]any{}, left...)
 }
 
 // String returns a payload's string, "" if it has none of that name.

@@ -76,7 +76,7 @@ func Run(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), out, complaint
 	if err := cmd.Run(); err != nil {
-		if said := strings.TrimSpace(complaint.String()); said != "" {
+		if said := strings.TrimSpace(complaint.kept.String()); said != "" {
 			err = errors.New(said)
 		}
 		return nil, fmt.Errorf("dconf %s: %w", args[0], err)
@@ -84,18 +84,18 @@ func Run(ctx context.Context, stdin []byte, args ...string) ([]byte, error) {
 	if out.left < 0 {
 		return nil, errors.New("dconf: more settings than one reads")
 	}
-	return out.Bytes(), nil
+	return out.kept.Bytes(), nil
 }
 
-// limited keeps the beginning of what is written to it.
+// limited keeps the beginning of what is written to it. The buffer is not embedded: its ReadFrom knows no limit.
 type limited struct {
-	bytes.Buffer
+	kept bytes.Buffer
 	left int
 }
 
 func (l *limited) Write(p []byte) (int, error) {
 	if n := min(len(p), max(l.left, 0)); n > 0 {
-		l.Buffer.Write(p[:n])
+		l.kept.Write(p[:n])
 	}
 	l.left -= len(p)
 	return len(p), nil

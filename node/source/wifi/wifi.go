@@ -216,6 +216,8 @@ func Networks(where string, data []byte) (found []item.Record, changes []item.Ch
 		if c, err := wifiqr.FromPNG(data); err == nil {
 			add(network.FromCode(c, where))
 		}
+	case bytes.HasPrefix(data, []byte("bplist00")):
+		changes = append(changes, item.Change{Kind: item.Network, Record: name, From: where, Effect: item.EffectDropped, Why: "it is a list of Apple's that names networks without their keys, which only the device can read"})
 	case bytes.HasPrefix(bytes.ToUpper(text[:min(len(text), 5)]), []byte("WIFI:")):
 		for i, line := range strings.Split(string(data), "\n") {
 			if c, err := wifiqr.Parse(strings.TrimSpace(line)); err == nil {

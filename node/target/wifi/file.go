@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -20,14 +19,15 @@ import (
 	"github.com/decant-dev/decant/node/target/wholefile"
 )
 
-// editor reads and changes the content of a file that holds many networks.
+// editor reads and changes the content of a file that holds many networks. Its work is linear in
+// the content and the changes: these are carried out by bytes.
 type editor interface {
 	form() string
-	// parse reads the content; nil is a file that is not there yet.
+	// parse reads the content, forgetting changes; nil is a file that is not there yet.
 	parse(content []byte) error
-	// records returns the networks. Their order is that of the indexes below.
+	// records returns the networks that were read. Their order is that of the indexes below.
 	records() []item.Record
-	// put replaces network i, or adds one if i is their number. why says that it can't.
+	// put replaces network i, or adds one for -1. why says that it can't.
 	put(i int, r item.Record) (why string)
 	remove(i int)
 	bytes() ([]byte, error)
@@ -129,11 +129,15 @@ func (f *file) Write(ctx context.Context, k item.Kind, changes []target.Write, d
 		return err
 	}
 	errs := make([]error, len(changes))
+	p := planned{edit: f.edit, now: f.list(), at: map[string]int{}, has: map[string]bool{}}
+	for i, e := range p.now {
+		p.at[e.ID], p.has[string(e.Data)] = i, true
+	}
 	for i, w := range changes {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		errs[i] = f.one(w)
+		errs[i] = p.one(w)
 	}
 	after, err := f.edit.bytes()
 	if err != nil {
@@ -147,16 +151,23 @@ func (f *file) Write(ctx context.Context, k item.Kind, changes []target.Write, d
 	if _, err := f.load(); err != nil {
 		return err
 	}
-	now := f.list()
+	return f.tell(changes, errs, done)
+}
+
+// tell calls done for each change with what the file has now.
+func (f *file) tell(changes []target.Write, errs []error, done func(int, target.Existing, error) error) error {
+	byID, byData, byIdentity := map[string]target.Existing{}, map[string]target.Existing{}, map[string]target.Existing{}
+	for _, e := range f.list() {
+		byID[e.ID], byData[string(e.Data)], byIdentity[network.Parse(e.Data).Identity()] = e, e, e
+	}
 	for i, w := range changes {
 		var is target.Existing
 		if errs[i] == nil && w.Record.Data != nil {
-			at := slices.IndexFunc(now, func(e target.Existing) bool { return e.ID == w.ID && w.ID != "" })
-			if at < 0 {
-				at = find(now, w.Record.Data)
-			}
-			if at >= 0 {
-				is = now[at]
+			var ok bool
+			if is, ok = byID[w.ID]; !ok || w.ID == "" {
+				if is, ok = byData[string(w.Record.Data)]; !ok {
+					is = byIdentity[network.Parse(w.Record.Data).Identity()]
+				}
 			}
 		}
 		if err := done(i, is, errs[i]); err != nil {
@@ -166,64 +177,95 @@ func (f *file) Write(ctx context.Context, k item.Kind, changes []target.Write, d
 	return nil
 }
 
-// find returns where a record stands; of two like it the last.
-func find(all []target.Existing, data []byte) int {
-	for i, e := range slices.Backward(all) {
-		if bytes.Equal(e.Data, data) {
-			return i
-		}
-	}
-	id := network.Parse(data).Identity()
-	for i, e := range slices.Backward(all) {
-		if network.Parse(e.Data).Identity() == id {
-			return i
-		}
-	}
-	return -1
+// planned carries out changes in an editor.
+type planned struct {
+	edit editor
+	now  []target.Existing
+	at   map[string]int  // indexes in now, by ID
+	has  map[string]bool // contents
 }
 
-func (f *file) one(w target.Write) error {
-	now := f.list()
+func (p *planned) one(w target.Write) error {
 	if w.ID == "" {
-		if i := slices.IndexFunc(now, func(e target.Existing) bool { return bytes.Equal(e.Data, w.Record.Data) }); i >= 0 {
+		if p.has[string(w.Record.Data)] {
 			return nil // an attempt before this one got as far
 		}
-		if why := f.edit.put(len(now), w.Record); why != "" {
-			return refused("%s", why)
-		}
-		return nil
+		return p.put(-1, w.Record)
 	}
-	i := slices.IndexFunc(now, func(e target.Existing) bool { return e.ID == w.ID })
-	if i < 0 || now[i].Version != w.Version {
+	i, ok := p.at[w.ID]
+	if !ok || p.now[i].Version != w.Version {
 		return target.ErrEdited
 	}
 	if w.Record.Data == nil {
-		f.edit.remove(i)
+		p.edit.remove(i)
 		return nil
 	}
-	if why := f.edit.put(i, w.Record); why != "" {
+	return p.put(i, w.Record)
+}
+
+func (p *planned) put(i int, r item.Record) error {
+	if why := p.edit.put(i, r); why != "" {
 		return refused("%s", why)
 	}
+	p.has[string(r.Data)] = true
 	return nil
+}
+
+// pieces are runs of a text that may be replaced, and what comes behind it.
+type pieces struct {
+	text  []byte
+	at    [][2]int       // where each piece stands
+	edits map[int][]byte // by piece; empty is to remove it
+	added [][]byte
+}
+
+func (p *pieces) reset(text []byte) { *p = pieces{text: text, edits: map[int][]byte{}} }
+
+func (p *pieces) put(i int, with []byte) {
+	if i < 0 {
+		p.added = append(p.added, with)
+		return
+	}
+	p.edits[i] = with
+}
+
+func (p *pieces) remove(i int) { p.edits[i] = nil }
+
+func (p *pieces) bytes() ([]byte, error) {
+	var out []byte
+	from := 0
+	for i, at := range p.at {
+		if with, ok := p.edits[i]; ok {
+			out = append(append(out, p.text[from:at[0]]...), with...)
+			from = at[1]
+		}
+	}
+	out = append(out, p.text[from:]...)
+	if n := len(out); n > 0 && out[n-1] != '\n' && len(p.added) > 0 {
+		out = append(out, '\n')
+	}
+	return append(out, bytes.Join(p.added, nil)...), nil
 }
 
 // supplicant edits a wpa_supplicant.conf. Other blocks and lines stay as they are.
 type supplicant struct {
-	content []byte
-	blocks  []wpasupplicant.Block
-	found   []item.Record
+	pieces
+	found []item.Record
+	open  bool // the last block is not closed
 }
 
 func (s *supplicant) form() string { return network.Supplicant }
 
 func (s *supplicant) parse(content []byte) error {
-	s.content, s.blocks, s.found = content, nil, nil
+	s.reset(content)
+	s.found, s.open = nil, false
 	for _, b := range wpasupplicant.Parse(content).Blocks {
+		s.open = b.Unclosed
 		if b.Name != "network" {
 			continue
 		}
 		if r, _, ok := network.FromBlock(b, ""); ok {
-			s.blocks, s.found = append(s.blocks, b), append(s.found, r)
+			s.at, s.found = append(s.at, [2]int{b.Start, b.End}), append(s.found, r)
 		}
 	}
 	return nil
@@ -233,59 +275,37 @@ func (s *supplicant) records() []item.Record { return s.found }
 
 func (s *supplicant) put(i int, r item.Record) string {
 	b, why := network.ToBlock(r.Data)
-	if why != "" {
-		return why
+	if why == "" && s.open && i < 0 {
+		why = "the file's last block is not closed, so that nothing can be put behind it"
 	}
-	if i < len(s.blocks) {
-		old := s.blocks[i]
-		s.replace(old.Start, old.End, b.Bytes())
-		return ""
+	if why == "" {
+		s.pieces.put(i, b.Bytes())
 	}
-	text := b.Bytes()
-	if n := len(s.content); n > 0 && s.content[n-1] != '\n' {
-		text = append([]byte("\n"), text...)
-	}
-	s.replace(len(s.content), len(s.content), text)
-	return ""
+	return why
 }
-
-func (s *supplicant) remove(i int) { s.replace(s.blocks[i].Start, s.blocks[i].End, nil) }
-
-func (s *supplicant) replace(start, end int, with []byte) {
-	s.parse(slices.Concat(s.content[:start], with, s.content[end:]))
-}
-
-func (s *supplicant) bytes() ([]byte, error) { return s.content, nil }
 
 // codes edits a text with a QR code's content on each line. Other lines stay as they are.
 type codes struct {
-	lines []string
-	at    []int // the lines that are networks
+	pieces
 	found []item.Record
 }
 
 func (c *codes) form() string { return network.QR }
 
 func (c *codes) parse(content []byte) error {
-	c.lines = strings.SplitAfter(string(content), "\n")
-	if c.lines[len(c.lines)-1] == "" {
-		c.lines = c.lines[:len(c.lines)-1]
+	c.reset(content)
+	c.found = nil
+	start := 0
+	for line := range bytes.Lines(content) {
+		end := start + len(line)
+		if code, err := wifiqr.Parse(strings.TrimRight(string(line), "\r\n")); err == nil {
+			if r, _, ok := network.FromCode(code, ""); ok {
+				c.at, c.found = append(c.at, [2]int{start, end}), append(c.found, r)
+			}
+		}
+		start = end
 	}
-	c.index()
 	return nil
-}
-
-func (c *codes) index() {
-	c.at, c.found = nil, nil
-	for i, line := range c.lines {
-		code, err := wifiqr.Parse(strings.TrimRight(line, "\r\n"))
-		if err != nil {
-			continue
-		}
-		if r, _, ok := network.FromCode(code, ""); ok {
-			c.at, c.found = append(c.at, i), append(c.found, r)
-		}
-	}
 }
 
 func (c *codes) records() []item.Record { return c.found }
@@ -295,35 +315,21 @@ func (c *codes) put(i int, r item.Record) string {
 	if why != "" {
 		return why
 	}
-	line := code.String() + "\n"
-	if strings.Count(line, "\n") != 1 {
+	line := code.String()
+	if strings.ContainsAny(line, "\r\n") {
 		return "its name or secret has a line break"
 	}
-	if i < len(c.at) {
-		c.lines[c.at[i]] = line
-	} else {
-		if n := len(c.lines); n > 0 && !strings.HasSuffix(c.lines[n-1], "\n") {
-			c.lines[n-1] += "\n"
-		}
-		c.lines = append(c.lines, line)
-	}
-	c.index()
+	c.pieces.put(i, []byte(line+"\n"))
 	return ""
 }
-
-func (c *codes) remove(i int) {
-	c.lines = slices.Delete(c.lines, c.at[i], c.at[i]+1)
-	c.index()
-}
-
-func (c *codes) bytes() ([]byte, error) { return []byte(strings.Join(c.lines, "")), nil }
 
 // profile edits an Apple profile. Other payloads stay.
 type profile struct {
 	p       *mobileconfig.Profile
 	content []byte // as it was read, until it is changed
-	at      []int
+	at      []int  // where the networks stand among the payloads
 	found   []item.Record
+	gone    []int // indexes of networks that are to be removed
 }
 
 // profileUUID is the same in all profiles that we begin: a device that gets a later one replaces the earlier.
@@ -332,24 +338,19 @@ const profileUUID = "7A0D1F0C-2C55-4F5B-8E3D-5B1C6F0E9A41"
 func (p *profile) form() string { return network.Apple }
 
 func (p *profile) parse(content []byte) (err error) {
-	p.content = content
+	p.content, p.at, p.found, p.gone = content, nil, nil, nil
 	if content == nil {
 		p.p = mobileconfig.New("Wi-Fi networks", "org.decant.wifi", profileUUID)
 	} else if p.p, err = mobileconfig.Parse(content); err != nil {
 		return err
 	}
-	p.index()
-	return nil
-}
-
-func (p *profile) index() {
-	p.at, p.found = nil, nil
 	payloads, at := p.p.WiFi()
 	for i, n := range payloads {
 		if r, _, ok := network.FromPayload(n, ""); ok {
 			p.at, p.found = append(p.at, at[i]), append(p.found, r)
 		}
 	}
+	return nil
 }
 
 func (p *profile) records() []item.Record { return p.found }
@@ -359,25 +360,22 @@ func (p *profile) put(i int, r item.Record) string {
 	if why != "" {
 		return why
 	}
-	if i < len(p.at) {
-		p.p.Put(p.at[i], n)
-	} else {
+	if i < 0 {
 		p.p.Add(n)
+	} else {
+		p.p.Put(p.at[i], n)
 	}
 	p.content = nil
-	p.index()
 	return ""
 }
 
-func (p *profile) remove(i int) {
-	p.p.Remove(p.at[i])
-	p.content = nil
-	p.index()
-}
+func (p *profile) remove(i int) { p.gone, p.content = append(p.gone, p.at[i]), nil }
 
 func (p *profile) bytes() ([]byte, error) {
 	if p.content != nil {
 		return p.content, nil
 	}
+	p.p.Remove(p.gone...)
+	p.gone = nil
 	return p.p.Bytes()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -286,6 +287,43 @@ func TestOthersKept(t *testing.T) {
 	}
 	if info, _ := os.Stat(name); info.Mode().Perm() != 0o640 {
 		t.Errorf("mode %v", info.Mode())
+	}
+}
+
+// TestMany shows that a file takes many networks in a time that is linear in them.
+func TestMany(t *testing.T) {
+	var records []item.Record
+	for i := range 1000 {
+		records = append(records, network.Record("", fmt.Appendf(nil, "[connection]\nid=n%d\ntype=wifi\n[wifi]\nssid=n%d\n[wifi-security]\nkey-mgmt=wpa-psk\npsk=12345678\n", i, i)))
+	}
+	for _, place := range []string{"a.mobileconfig", "w.conf", "codes.txt"} {
+		b := open(t, filepath.Join(t.TempDir(), place))
+		if n, _ := apply(t, b, records); n != len(records) || len(read(t, b)) != n {
+			t.Errorf("%s: %d written", place, n)
+		}
+		if n, _ := apply(t, b, records); n != 0 {
+			t.Errorf("%s: %d written again", place, n)
+		}
+	}
+}
+
+// TestUnclosed shows that nothing is put into a block that is not closed.
+func TestUnclosed(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "w.conf")
+	const conf = "network={\n\tssid=\"a\"\n"
+	if err := os.WriteFile(name, []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, name)
+	var refused *target.RefusedError
+	err := b.Write(context.Background(), item.Network, []target.Write{{Record: readAll(t, keyfiles).records[0]}}, func(_ int, _ target.Existing, err error) error {
+		if !errors.As(err, &refused) {
+			t.Errorf("written: %v", err)
+		}
+		return nil
+	})
+	if now, _ := os.ReadFile(name); err != nil || string(now) != conf {
+		t.Errorf("%v: %s", err, now)
 	}
 }
 
