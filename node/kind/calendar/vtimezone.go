@@ -130,15 +130,13 @@ func (s *series) rule() string {
 	return fmt.Sprintf("RRULE:FREQ=YEARLY;BYMONTH=%d;BYDAY=%d%s", at.Month(), n, weekdays[at.Weekday()])
 }
 
+// dates returns a line for each change: some servers keep the first of several on one.
 func dates(more []change) string {
-	if len(more) == 0 {
-		return ""
-	}
-	var list []string
+	var b strings.Builder
 	for _, c := range more {
-		list = append(list, local(c.at))
+		b.WriteString("RDATE:" + local(c.at) + "\r\n")
 	}
-	return "RDATE:" + strings.Join(list, ",") + "\r\n"
+	return b.String()
 }
 
 func local(t time.Time) string { return strings.TrimSuffix(momentOf(t).String(), "Z") }

@@ -93,7 +93,7 @@ func readZone(t *testing.T, text string) (all []onset) {
 		case "RRULE":
 			rule = value
 		case "RDATE":
-			extra = strings.Split(value, ",")
+			extra = append(extra, value)
 		case "END":
 			if value == "VTIMEZONE" {
 				return all

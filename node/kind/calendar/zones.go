@@ -185,9 +185,16 @@ func (s *shaper) onsets(c *contentline.Component, p *contentline.Property) bool 
 		out = append(out, m.String())
 	}
 	p.SetParams(nil)
-	p.SetValue(strings.Join(out, ","))
-	if after := lineOf(p); after != before {
-		s.note(c, "RDATE", item.EffectRepaired, "it is a list of local times", before, after)
+	p.SetValue(out[0])
+	after := lineOf(p)
+	for _, v := range out[1:] {
+		q := contentline.NewProperty(contentline.ICal20, s.brk, "RDATE")
+		q.SetValue(v)
+		c.Append(q)
+		after = "several lines"
+	}
+	if after != before {
+		s.note(c, "RDATE", item.EffectRepaired, "it is a local time on a line of its own: servers keep the first of several", before, after)
 	}
 	return true
 }
