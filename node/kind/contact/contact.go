@@ -1,6 +1,8 @@
-// Package contact finds the cards in an address book (.vcf, vCard 2.1 to 4.0) and adds
-// cards to one, without changing a byte of any card. docs/SPEC.md section 9.1 gives the
-// rules.
+// Package contact knows address books (.vcf, vCard 2.1 to 4.0). It finds the cards in one
+// and adds cards to one, without changing a byte of any card (docs/SPEC.md section 9.1);
+// and its Rules bring cards into the form that a target takes, and together with those
+// that it has (sections 9.3 and 9.4). Nothing that a card says is lost without an item.Change
+// that tells it.
 package contact
 
 import (

@@ -1,8 +1,11 @@
 // Package contentline splits vCard and iCalendar files (RFC 6350, RFC 5545, and their
 // ancestors vCard 2.1 and vCalendar 1.0) into logical lines without changing or losing a
 // byte: a line is a range of the data, and what can't be understood is a line all the
-// same. It works in one pass and keeps nothing of what it has passed.
-// docs/SPEC.md section 9.1 gives the rules.
+// same. docs/SPEC.md section 9.1 gives the rules.
+//
+// A Scanner works in one pass and keeps nothing of what it has passed. Parse makes a tree
+// of components and properties whose values can be read and edited; what was not edited is
+// written as it was.
 package contentline
 
 import (

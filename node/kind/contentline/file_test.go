@@ -2,6 +2,7 @@ package contentline
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -400,4 +401,21 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func ExampleParse() {
+	f := Parse([]byte("BEGIN:VCARD\r\nVERSION:2.1\r\nN;CHARSET=ISO-8859-1;QUOTED-PRINTABLE:M=FCller;J\r\nTEL;CELL:1\r\nEND:VCARD\r\n"))
+	for card := range f.Root.Components() {
+		fmt.Println(card.Get("N").Components())
+		tel := card.Get("TEL")
+		tel.SetText("+49 30 1")
+	}
+	fmt.Print(strings.ReplaceAll(string(f.Bytes()), "\r", ""))
+	// Output:
+	// [[Müller] [J]]
+	// BEGIN:VCARD
+	// VERSION:2.1
+	// N;CHARSET=ISO-8859-1;QUOTED-PRINTABLE:M=FCller;J
+	// TEL;CELL:+49 30 1
+	// END:VCARD
 }
