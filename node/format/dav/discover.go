@@ -51,6 +51,9 @@ type finder struct {
 
 func (f *finder) search(at *url.URL) error {
 	here, from, err := f.about(at)
+	if status(err) == http.StatusNotFound && !strings.HasSuffix(at.Path, "/") { // people leave it out
+		here, from, err = f.about(at.JoinPath("/"))
+	}
 	switch {
 	case err == nil && f.add(from, from, here):
 		return f.learnSchedules(from)
