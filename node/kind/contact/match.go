@@ -12,6 +12,9 @@ import (
 	"github.com/decant-dev/decant/node/kind/rule"
 )
 
+// shortestReach is the length of the shortest number that tells anything: of the police's.
+const shortestReach = 3
+
 // crowd is how many cards may share a number before it is a switchboard's and tells
 // nobody apart.
 const crowd = 3
@@ -60,7 +63,7 @@ func featuresOf(data []byte, tel *phones) features {
 		all = append(all, labelled(labels, p, k)...)
 		switch name {
 		case "TEL", "EMAIL":
-			if v := k[0][len(name)+1:]; v != "" && v != "raw:" {
+			if v := k[0][len(name)+1:]; len(strings.TrimPrefix(v, "raw:")) >= shortestReach {
 				x.reach = append(x.reach, k[0])
 				x.office = append(x.office, isOffice(p))
 			}
