@@ -18,6 +18,9 @@ const kept = "X-DECANT-"
 // maxChanges is how many changes of one object are told.
 const maxChanges = 1 << 16
 
+// maxPath is how many components are named around a property, the outermost ones.
+const maxPath = 8
+
 // prodID names us as the maker of calendars that have no maker.
 const prodID = "-//Decant//Decant 1//EN"
 
@@ -161,6 +164,9 @@ func pathOf(c *contentline.Component) string {
 	}
 	names := []string{c.Name}
 	for c = c.Parent; c != nil && c.Name != "VCALENDAR" && c.Name != ""; c = c.Parent {
+		if len(names) == maxPath { // what is deeper has no meaning, and its path would be as long as it is deep
+			names = append(names[:0], names[1:]...)
+		}
 		names = append(names, c.Name)
 	}
 	slices.Reverse(names)
@@ -248,9 +254,16 @@ func (s *shaper) quiet() {
 	}
 }
 
+// oneLine returns a property as it is written, without folds.
 func oneLine(raw string) string {
-	return strings.TrimRight(strings.NewReplacer("\r\n ", "", "\n ", "", "\r\n\t", "", "\n\t", "").Replace(raw), "\r\n")
+	raw = strings.TrimRight(raw, "\r\n")
+	if strings.Contains(raw, "\n") {
+		raw = unfold.Replace(raw)
+	}
+	return raw
 }
+
+var unfold = strings.NewReplacer("\r\n ", "", "\n ", "", "\r\n\t", "", "\n\t", "")
 
 // drop removes what the target does not keep, so that it is told and not lost silently.
 func (s *shaper) drop() {

@@ -136,7 +136,7 @@ func (s *shaper) mendObservance(c *contentline.Component) bool {
 
 // offset mends "+100" and "-5:00".
 func (s *shaper) offset(c *contentline.Component, p *contentline.Property) bool {
-	v := strings.NewReplacer(":", "", " ", "").Replace(p.Value())
+	v := strings.ReplaceAll(strings.ReplaceAll(p.Value(), ":", ""), " ", "")
 	sign := "+"
 	if v != "" && (v[0] == '+' || v[0] == '-') {
 		sign, v = v[:1], v[1:]
