@@ -97,6 +97,7 @@ func (w *writer) node(n *bookmark.Node, depth int) {
 	switch n.Type {
 	case bookmark.Separator:
 		w.WriteString("<HR")
+		w.attribute("NAME", n.Title)
 		w.attributes(n)
 		w.WriteString(">\n")
 	case bookmark.Folder:

@@ -92,7 +92,7 @@ func TestEverythingComesBack(t *testing.T) {
 	for i, root := range bookmark.Roots {
 		n := &bookmark.Node{Bookmark: bookmark.Bookmark{Type: bookmark.Folder, Title: "f <&> \"'\r\nx", Added: 1e15, Modified: 2e15, Description: "d & <d>"}}
 		n.Append(&bookmark.Node{Bookmark: bookmark.Bookmark{Type: bookmark.URL, Title: "&lt;", URL: "http://a/?\"&lt;&copy=" + strings.Repeat("'", i), Added: 3e15, Modified: 4e15, Visited: 5e15, Tags: []string{"a", "b c"}, Keyword: "k", IconURI: "i", Icon: "data:,x"}})
-		n.Append(&bookmark.Node{Bookmark: bookmark.Bookmark{Type: bookmark.Separator, Added: 1e15}})
+		n.Append(&bookmark.Node{Bookmark: bookmark.Bookmark{Type: bookmark.Separator, Title: "a line", Added: 1e15}})
 		d.Tree.Root(root).Append(n)
 	}
 	for _, top := range []string{bookmark.Menu, bookmark.Other} {

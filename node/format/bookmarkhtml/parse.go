@@ -261,6 +261,11 @@ func (p *parser) attribute(n *bookmark.Node, key, val string) {
 			n.URL = val
 			return
 		}
+	case "name":
+		if n.Type == bookmark.Separator {
+			n.Title = val
+			return
+		}
 	case "add_date":
 		if n.Added = seconds(val); n.Added != 0 || val == "0" {
 			return

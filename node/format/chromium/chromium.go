@@ -1,7 +1,7 @@
 // Package chromium reads and writes the file Bookmarks of the profiles of Chromium, Chrome,
 // Brave, Edge and their like (components/bookmarks/browser/bookmark_codec.cc): JSON with
-// three trees, times in microseconds since 1601, and an MD5 checksum whose only use is to
-// tell the browser that the identifiers may be taken as they are.
+// three trees, times in microseconds since 1601, and an MD5 checksum that tells the browser
+// whether somebody else has written; Chromium 156 takes the file with a wrong one too.
 //
 // What the package does not know is kept, and a file that was not changed is written as
 // the browser wrote it.

@@ -93,10 +93,6 @@ func (e *Editor) Insert(parent, n *bookmark.Node, at int) error {
 		}
 		fk = r.fk
 	}
-	var title any = n.Title
-	if n.Type == bookmark.Separator {
-		title = ""
-	}
 	added, modified := n.Added, n.Modified
 	if added == 0 {
 		added = e.now
@@ -104,7 +100,7 @@ func (e *Editor) Insert(parent, n *bookmark.Node, at int) error {
 	if modified == 0 {
 		modified = added
 	}
-	if _, err := e.insert("moz_bookmarks", map[string]any{"id": r.id, "type": r.kind, "fk": fk, "parent": r.parent, "position": -1, "title": title,
+	if _, err := e.insert("moz_bookmarks", map[string]any{"id": r.id, "type": r.kind, "fk": fk, "parent": r.parent, "position": -1, "title": n.Title,
 		"dateAdded": added, "lastModified": modified, "guid": n.GUID, "syncStatus": 1, "syncChangeCounter": 1}); err != nil {
 		return err
 	}

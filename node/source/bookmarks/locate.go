@@ -161,17 +161,18 @@ var (
 		"AppData/Local/Chromium/User Data", "AppData/Local/Google/Chrome/User Data", "AppData/Local/BraveSoftware/Brave-Browser/User Data", "AppData/Local/Microsoft/Edge/User Data", "AppData/Local/Vivaldi/User Data"}
 )
 
-// Find returns the profiles with bookmarks below a home directory: arguments for Open.
+// Find returns the profiles with bookmarks below a home directory: arguments for Open, which
+// tells of a profile whose bookmarks are encrypted that it can't be read.
 func Find(home string) (args []string) {
 	for _, dir := range firefoxDirs {
-		args = append(args, having(filepath.Join(home, filepath.FromSlash(dir)), firefox.Places)...)
+		args = append(args, having(filepath.Join(home, filepath.FromSlash(dir)), firefox.Places, firefox.Places)...)
 	}
 	for _, dir := range chromiumDirs {
 		dir = filepath.Join(home, filepath.FromSlash(dir))
 		if isFile(filepath.Join(dir, chromium.File)) { // Opera has no directories for profiles
 			args = append(args, dir)
 		}
-		args = append(args, having(dir, chromium.File)...)
+		args = append(args, having(dir, chromium.File, chromium.Encrypted)...)
 	}
 	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
 		slices.Sort(args) // names that differ in case are one there
@@ -180,14 +181,14 @@ func Find(home string) (args []string) {
 	return args
 }
 
-// having returns the directories in dir that have a file of a name.
-func having(dir, name string) (out []string) {
+// having returns the directories in dir that have a file of one of two names.
+func having(dir, name, other string) (out []string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
 	for _, e := range entries {
-		if path := filepath.Join(dir, e.Name()); isFile(filepath.Join(path, name)) && e.Name() != "System Profile" && e.Name() != "Guest Profile" {
+		if path := filepath.Join(dir, e.Name()); (isFile(filepath.Join(path, name)) || isFile(filepath.Join(path, other))) && e.Name() != "System Profile" && e.Name() != "Guest Profile" {
 			out = append(out, path)
 		}
 	}

@@ -48,8 +48,9 @@ func TestFind(t *testing.T) {
 	for _, dir := range []string{".config/chromium/Default", ".config/google-chrome/Profile 1", ".config/BraveSoftware/Brave-Browser/Default", ".config/microsoft-edge/Default", ".config/chromium/System Profile", ".config/opera"} {
 		put(t, filepath.Join(home, dir, "Bookmarks"), chromiumFile)
 	}
+	put(t, filepath.Join(home, ".config/vivaldi/Default/EncryptedBookmarks2"), "v10")
 	found := Find(home)
-	if len(found) != 8 {
+	if len(found) != 9 {
 		t.Errorf("found %q", found)
 	}
 	for i := range found {

@@ -53,8 +53,8 @@ func Open(arg string) (Target, error) {
 // What the places do with bookmarks.
 var profiles = map[bookmarks.Form]rule.Profile{
 	bookmarks.HTML:   {Drops: []string{"X-*"}, Keeps: []string{"X-HTML.*"}},
-	bookmarks.Backup: {Drops: []string{"VISITED", "ICON", "X-*", "SEPARATOR/TITLE"}, Keeps: []string{"X-FIREFOX.*"}},
-	bookmarks.Firefox: {Drops: []string{"VISITED", "ICON", "ICON_URI", "DESCRIPTION", "X-*", bookmark.NoCapitals, "SEPARATOR/TITLE", "FOLDER/TAGS", "FOLDER/KEYWORD"},
+	bookmarks.Backup: {Strict: true, Drops: []string{"VISITED", "ICON", "X-*"}, Keeps: []string{"X-FIREFOX.*"}},
+	bookmarks.Firefox: {Strict: true, Drops: []string{"VISITED", "ICON", "ICON_URI", "DESCRIPTION", "X-*", bookmark.NoCapitals, "FOLDER/TAGS", "FOLDER/KEYWORD", "SEPARATOR/TAGS", "SEPARATOR/KEYWORD"},
 		Keeps: []string{"X-FIREFOX.POST_DATA"}},
 	bookmarks.Chromium: {Strict: true, Drops: []string{bookmark.NoMenu, bookmark.NoSeparators, "TAGS", "KEYWORD", "DESCRIPTION", "ICON", "ICON_URI", "BOOKMARK/MODIFIED", "X-*"},
 		Keeps: []string{"X-CHROMIUM.*"}},
