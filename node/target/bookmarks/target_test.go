@@ -551,3 +551,27 @@ func TestManyBookmarks(t *testing.T) {
 		}
 	}
 }
+
+// Directories may have any names.
+func TestOddDirectories(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a b#c%20?d=e&é")
+	if err := os.Rename(profileDir(t), dir); err != nil {
+		t.Fatal(err)
+	}
+	tg, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, tg, everything()[:3])
+	if n := len(readAll(t, dir)); n != 3 {
+		t.Errorf("%d", n)
+	}
+	if s, err := bookmarks.Open(dir); err != nil {
+		t.Error(err)
+	} else if found, err := s.Survey(context.Background()); err != nil || found[0].Items != 3 {
+		t.Errorf("%+v %v", found, err)
+	}
+	if all, err := os.ReadDir(dir); err != nil || len(all) > 2 {
+		t.Errorf("there is %v", all)
+	}
+}
