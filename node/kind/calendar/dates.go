@@ -44,6 +44,9 @@ func (s *shaper) date(c *contentline.Component, p *contentline.Property) {
 	m, ok := mendMoment(p.Value())
 	if !ok {
 		s.keep(c, p, "it is no date")
+		if strings.HasSuffix(p.Name(), "RECURRENCE-ID") {
+			s.occurrence(c)
+		}
 		return
 	}
 	if m.second == 60 {
@@ -51,6 +54,27 @@ func (s *shaper) date(c *contentline.Component, p *contentline.Property) {
 	}
 	s.set(c, p, m.String(), item.EffectRepaired, "it was not written as a date is")
 	s.form(c, p, m)
+}
+
+// occurrence says of a component that does not say which occurrence it is about that it is
+// the one of its start: without that it would stand for the whole series, beside another one that does.
+func (s *shaper) occurrence(c *contentline.Component) {
+	others := 0
+	for range s.tops() {
+		others++
+	}
+	start := c.Get("DTSTART")
+	if start == nil || others < 2 || c.Parent != s.cal {
+		return
+	}
+	if m, ok := mendMoment(start.Value()); ok {
+		tzid, zoned := start.Param("TZID")
+		p := s.add(c, "RECURRENCE-ID", m.String(), "it is an exception, and its own was no date; it is made of the start")
+		if zoned && !m.date && !m.utc {
+			p.SetParam("TZID", tzid)
+		}
+		s.form(c, p, m)
+	}
 }
 
 // form brings VALUE and TZID in line with a value.

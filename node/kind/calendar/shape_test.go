@@ -115,6 +115,14 @@ func TestShapeHeaderAndIdentity(t *testing.T) {
 	}
 }
 
+func TestExceptionsOfNoDate(t *testing.T) {
+	master := "BEGIN:VEVENT\nUID:u\n" + stamped + "DTSTART:20240101T100000Z\nRRULE:FREQ=DAILY\nEND:VEVENT\n"
+	got, _, ok := shapeBody(t, master+"BEGIN:VEVENT\nUID:u\n"+stamped+"RECURRENCE-ID:00000000T000000Z\nDTSTART:20240102T110000Z\nEND:VEVENT\n", strict)
+	if !ok || got != master+"BEGIN:VEVENT\nUID:u\n"+stamped+"X-DECANT-RECURRENCE-ID:00000000T000000Z\nDTSTART:20240102T110000Z\nRECURRENCE-ID:20240102T110000Z\nEND:VEVENT\n" {
+		t.Error(got)
+	}
+}
+
 func TestShapeRefuses(t *testing.T) {
 	for _, data := range []string{"hello", "BEGIN:VCALENDAR\nEND:VCALENDAR\n", cal(zone), cal("BEGIN:VEVENT\nUID:u\nEND:VEVENT\n")} {
 		out, changes, ok := (Rules{}).Shape(item.Record{Data: []byte(data)}, strict)

@@ -26,7 +26,7 @@ type Rules struct{}
 // Split cuts a calendar file into objects. An object is a VCALENDAR with the header
 // lines of the one that it was in, all components of one kind and UID (an event with its
 // exceptions), and the time zones that they name, all of them byte for byte. A second component of
-// the same RECURRENCE-ID, or a second one without, is in another object, as is one whose RECURRENCE-ID is no date. Components without UID, and those outside of any
+// the same RECURRENCE-ID, or a second one without, is in another object. Components without UID, and those outside of any
 // VCALENDAR, are objects too. Time zones that nothing names are in the first object of
 // their calendar, or one by themselves. Lines outside of any component are left out: see Stray.
 func (Rules) Split(name string, data []byte) []item.Record {
@@ -144,8 +144,8 @@ func (src *source) addZone(c *contentline.Component, brk string) {
 
 // add puts a component into the object that it belongs to.
 func (src *source) add(c *contentline.Component) {
-	uid, id := uidOf(c), recurrenceID(c)
-	if uid == "" || strings.HasPrefix(id, "?") {
+	uid := uidOf(c)
+	if uid == "" {
 		src.objects = append(src.objects, &object{components: []*contentline.Component{c}})
 		return
 	}
@@ -153,7 +153,7 @@ func (src *source) add(c *contentline.Component) {
 		src.group = map[string]*object{}
 	}
 	key := c.Name + "\x00" + uid + "\x00"
-	part := key + id
+	part := key + recurrenceID(c)
 	nth := src.byKey[part]
 	src.byKey[part]++
 	if nth > 0 {

@@ -336,6 +336,21 @@ func TestWhatIsSaidOfACalendar(t *testing.T) {
 	}
 }
 
+func TestExceptionsOfNoDate(t *testing.T) {
+	var body string
+	for i := range 20 {
+		body += fmt.Sprintf("BEGIN:VEVENT\r\nUID:u\r\nRECURRENCE-ID:%08dT000000Z\r\nDTSTART:20240101T100000Z\r\nEND:VEVENT\r\n", i)
+	}
+	in, out := filepath.Join(t.TempDir(), "in.ics"), filepath.Join(t.TempDir(), "out.ics")
+	if err := os.WriteFile(in, []byte(head+body+foot), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, open(t, out), readSource(t, in).records)
+	if got := content(t, out); got != head+body+foot {
+		t.Error(got)
+	}
+}
+
 func TestTwoZonesOfOneName(t *testing.T) {
 	zone := func(offset string) string {
 		return "BEGIN:VTIMEZONE\r\nTZID:Custom\r\nBEGIN:STANDARD\r\nDTSTART:19700101T000000\r\nTZOFFSETFROM:" + offset + "\r\nTZOFFSETTO:" + offset + "\r\nEND:STANDARD\r\nEND:VTIMEZONE\r\n"
