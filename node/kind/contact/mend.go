@@ -154,6 +154,8 @@ func (s *shaper) mendParts(p *cl.Property) {
 			s.notes.add(p.Name(), item.EffectMoved, fmt.Sprintf("the target keeps %d parts; %s has all", most, name), v, "")
 		}
 		p.SetValue(strings.Join(cl.SplitUnescaped(v, ';')[:most], ";"))
+	case isIRMC(p) && strings.HasSuffix(v, ";"):
+		p.SetValue(strings.TrimRight(v, ";")) // empty parts, which would become text
 	case strings.HasPrefix(p.Name(), "X-") && !strings.HasPrefix(p.Name(), keepName) && len(cl.SplitUnescaped(v, ';')) > 1:
 		s.notes.add(p.Name(), item.EffectAltered, "the target puts backslashes before its semicolons", v, "")
 	}
