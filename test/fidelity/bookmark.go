@@ -35,7 +35,7 @@ func (s *shelf) add(kind, folder, title, url string, line int, weak map[string]s
 		add("URL", url, false)
 	}
 	for _, n := range []string{"ADDED", "MODIFIED", "TAGS", "KEYWORD", "DESCRIPTION"} {
-		if weak[n] != "" {
+		if weak[n] != "" && weak[n] != "0" { // a date of 0 is none
 			add(n, weak[n], true)
 		}
 	}
@@ -73,11 +73,12 @@ func bookmarksHTML(data []byte) []*Record {
 			folders = folders[:len(folders)-1]
 		case name == "h3" && !closing:
 			title := html.UnescapeString(until(text[m[1]:], "</h3>"))
-			root := a["PERSONAL_TOOLBAR_FOLDER"] != "" || a["UNFILED_BOOKMARKS_FOLDER"] != ""
 			switch {
 			case a["PERSONAL_TOOLBAR_FOLDER"] != "":
 				next = "toolbar:"
-			case root:
+			case a["MOBILE_BOOKMARKS_FOLDER"] != "":
+				next = "mobile:"
+			case a["UNFILED_BOOKMARKS_FOLDER"] != "":
 				next = ""
 			default:
 				s.add("folder", here, title, "", line, a.dates())
