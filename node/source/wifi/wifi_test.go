@@ -20,6 +20,40 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestPublicLists shows that Apple's lists of known networks, which hold no keys, and other property lists are told and not guessed at.
+func TestPublicLists(t *testing.T) {
+	dir := filepath.Join("..", "..", "..", "..", "shared", "fixtures")
+	n := 0
+	for _, kind := range []string{"wifi", "plist"} {
+		err := filepath.WalkDir(filepath.Join(dir, kind), func(p string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			data, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			n++
+			if found, _ := Networks(p, data); len(found) > 0 {
+				t.Errorf("%s: %v", p, found)
+			}
+			b, err := Open(p)
+			if err != nil {
+				return err
+			}
+			s := &sink{}
+			if err := b.Read(context.Background(), s); err != nil || len(s.changes) == 0 {
+				t.Errorf("%s: %v, nothing is said", p, err)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Skipf("the public files are not here: %v", err)
+		}
+	}
+	t.Logf("%d files", n)
+}
+
 type sink struct {
 	item.Sink
 	records []item.Record
