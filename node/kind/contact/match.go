@@ -56,6 +56,10 @@ func featuresOf(data []byte, tel *phones) features {
 	labels := labelsOf(card)
 	for p := range card.Properties() {
 		name := p.Name()
+		if p.Problem() != "" {
+			all = append(all, "\x00"+strings.TrimSpace(p.Value()))
+			continue
+		}
 		if ignored(name) {
 			continue
 		}
@@ -158,8 +162,24 @@ func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts r
 			return nil, err
 		}
 		out[i] = m.decide(i)
+		m.otherUID(i, &out[i])
 	}
 	return out, nil
+}
+
+// otherUID tells that a card's UID is not on the target, since its card there has one of
+// its own. One that Shape has made up is no loss.
+func (m *matcher) otherUID(i int, d *rule.Decision) {
+	uid := m.come[i].uid
+	if uid == "" || madeUp(uid) || d.With < 0 || d.Verdict != rule.Same && d.Verdict != rule.Merge || m.at(d.With).uid == uid {
+		return
+	}
+	n := notes{record: m.incoming[i], uid: uid}
+	if n.record.Label == "" {
+		n.record.Label = m.come[i].label
+	}
+	n.add("UID", item.EffectDropped, "the target's card keeps its own", uid, m.at(d.With).uid)
+	d.Changes = append(d.Changes, n.list...)
 }
 
 // matcher holds the index of what is on the target: existing records, and incoming ones

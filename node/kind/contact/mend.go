@@ -112,6 +112,9 @@ func (s *shaper) mendValue(p *cl.Property) {
 	before := p.Value()
 	problem := p.Check()
 	f := formOf(p.Name())
+	if isIRMC(p) {
+		f = formFields
+	}
 	old := p.Encoding() != "" || hasParam(p, "CHARSET")
 	if problem == "" && !old && !oddEscapes(before, f) {
 		if _, has := p.Param("ENCODING"); has {
@@ -155,7 +158,11 @@ func (s *shaper) mendParts(p *cl.Property) {
 		}
 		p.SetValue(strings.Join(cl.SplitUnescaped(v, ';')[:most], ";"))
 	case isIRMC(p) && strings.HasSuffix(v, ";"):
-		p.SetValue(strings.TrimRight(v, ";")) // empty parts, which would become text
+		parts := cl.SplitUnescaped(v, ';')
+		for len(parts) > 1 && parts[len(parts)-1] == "" { // empty parts, which would become text
+			parts = parts[:len(parts)-1]
+		}
+		p.SetValue(strings.Join(parts, ";"))
 	case strings.HasPrefix(p.Name(), "X-") && !strings.HasPrefix(p.Name(), keepName) && len(cl.SplitUnescaped(v, ';')) > 1:
 		s.notes.add(p.Name(), item.EffectAltered, "the target puts backslashes before its semicolons", v, "")
 	}

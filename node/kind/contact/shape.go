@@ -302,6 +302,11 @@ func derivedUID(card []byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", h[0:4], h[4:6], h[6:8], h[8:10], h[10:16])
 }
 
+// madeUp reports whether a UID has the form of those that derivedUID makes.
+func madeUp(uid string) bool {
+	return len(uid) == 36 && uid[14] == '8' && uid[8] == '-' && uid[13] == '-'
+}
+
 // drop takes out what the target does not keep.
 func (s *shaper) drop() {
 	if len(s.profile.Drops) == 0 {

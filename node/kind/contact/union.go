@@ -42,7 +42,10 @@ func merge(old []byte, r item.Record, tel *phones) (out []byte, changes []item.C
 	u.source = source
 	u.learn()
 	for _, p := range slices.Collect(source.Properties()) {
-		if !ignored(p.Name()) && p.Problem() == "" {
+		switch {
+		case p.Problem() != "":
+			u.line(p)
+		case !ignored(p.Name()):
 			u.take(p)
 		}
 	}
@@ -65,6 +68,25 @@ type union struct {
 	myLabels, theirLabels map[string]*cl.Property // by group
 	mapped                map[string]string       // a group of the source: its name in the target
 	next                  int                     // the next group to try
+}
+
+// line keeps a line that is no property as an extension, if the target has neither.
+func (u *union) line(p *cl.Property) {
+	text := strings.TrimSpace(p.Value())
+	if p.Name() != "" {
+		text = strings.TrimSpace(string(p.Raw()))
+	}
+	for q := range u.target.Properties() {
+		if q.Problem() != "" && strings.TrimSpace(q.Value()) == text {
+			return
+		}
+	}
+	q := cl.NewProperty(u.target.Dialect, u.target.Begin.Break(), lineName)
+	q.SetText(text)
+	if u.known(q) == nil {
+		u.notes.add("", item.EffectMoved, "the line is no property", text, lineName)
+		u.add(q)
+	}
 }
 
 func (u *union) learn() {
