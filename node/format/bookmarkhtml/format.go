@@ -170,8 +170,8 @@ func attribute(s string) string {
 }
 
 var (
-	breaks  = strings.NewReplacer("\n", "&#10;", "\r", "&#13;", "\x00", "")
-	escapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#39;", "\r", "&#13;", "\x00", "")
+	breaks  = strings.NewReplacer("\n", "&#10;", "\r", "&#13;", "\x00", "\ufffd")
+	escapes = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#39;", "\r", "&#13;", "\x00", "\ufffd")
 )
 
 func text(s string) string { return escapes.Replace(s) }

@@ -122,14 +122,23 @@ func dump(d *Document) string {
 func TestHostile(t *testing.T) {
 	deep := strings.Repeat("<DL><DT><H3>x</H3>", 100_000)
 	d, err := Parse([]byte(deep + "<DL><A HREF=x>t</A>"))
-	if err != nil || len(d.Changes) == 0 {
+	if err != nil || len(d.Changes) != 100_000-bookmark.MaxDepth+2 || d.Lossy == "" {
 		t.Errorf("deep: %v, %d changes", err, len(d.Changes))
 	}
 	if _, err := Parse([]byte("<DL>" + strings.Repeat("<HR>", bookmark.MaxNodes+1))); !errors.Is(err, bookmark.ErrTooMany) {
 		t.Errorf("many: %v", err)
 	}
-	if _, err := Parse([]byte("<DL><A HREF='" + strings.Repeat("x", MaxToken+1) + "'>")); err == nil {
-		t.Error("a tag of any length was taken")
+	long, err := Parse([]byte("<DL><A HREF='" + strings.Repeat("x", 8<<20) + "'>" + strings.Repeat("<", 8<<20) + "</A><A HREF=y>" + strings.Repeat("z", 8<<20) + "</A><A HREF=http://a/>t</A></DL>"))
+	if err != nil || len(long.Tree.Root(bookmark.Menu).Children) != 3 {
+		t.Errorf("long: %v", err)
+	}
+	nul, err := Parse([]byte("<DL><A HREF='http://a/\x00'>t\x00</A></DL>"))
+	if err != nil || len(nul.Changes) != 2 || nul.Lossy == "" {
+		t.Errorf("NUL: %v %v", err, nul.Changes)
+	}
+	date, err := Parse([]byte("<DL><A HREF='http://a/' ADD_DATE='99999999999999999999'>t</A></DL>"))
+	if err != nil || !bytes.Contains(date.Bytes(), []byte(`ADD_DATE="99999999999999999999"`)) {
+		t.Errorf("a date that is none: %v\n%s", err, date.Bytes())
 	}
 	if _, err := Parse([]byte("hello")); !errors.Is(err, ErrForm) {
 		t.Errorf("text: %v", err)

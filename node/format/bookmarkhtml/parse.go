@@ -25,9 +25,6 @@ import (
 	"github.com/decant-dev/decant/node/kind/bookmark"
 )
 
-// MaxToken is the longest tag or run of text in bytes.
-const MaxToken = 4 << 20
-
 // ErrForm is returned for what is no bookmark file.
 var ErrForm = errors.New("it is no bookmark file")
 
@@ -38,6 +35,7 @@ type Document struct {
 	Top     string // the root whose nodes are in the outermost list: the menu in Firefox's files, the others in Chromium's
 	Tree    *bookmark.Tree
 	Changes []item.Change // what could not be read as it is
+	Lossy   string        // not "": why writing the document in place of what was read would lose something
 }
 
 // New returns an empty document as Firefox writes it.
@@ -69,11 +67,33 @@ func Parse(data []byte) (*Document, error) {
 			d.Tail = tail
 		}
 	}
+	if len(d.Changes) > 0 {
+		d.Lossy = "its folders are too deep inside one another"
+	}
 	if bad {
+		d.Lossy = "it has bytes that are no text"
 		d.Changes = append(d.Changes, item.Change{Kind: item.Bookmark, Effect: item.EffectRepaired, Why: "the file has bytes that are no text"})
 	}
+	if bytes.IndexByte(text, 0) >= 0 {
+		d.Lossy = "it has characters that are no text"
+	}
 	p.hoist(d)
+	d.broken()
 	return d, nil
+}
+
+// broken tells of texts with characters that could not be read.
+func (d *Document) broken() {
+	d.Tree.Each(func(n *bookmark.Node) error {
+		for _, p := range [][2]string{{"TITLE", n.Title}, {"URL", n.URL}, {"DESCRIPTION", n.Description}, {"KEYWORD", n.Keyword}, {"TAGS", strings.Join(n.Tags, ", ")}, {"ICON", n.Icon}, {"ICON_URI", n.IconURI}} {
+			name, v := p[0], p[1]
+			if strings.ContainsRune(v, utf8.RuneError) {
+				label := n.Label()
+				d.Changes = append(d.Changes, item.Change{Kind: item.Bookmark, Record: label[:min(len(label), item.MaxShown)], UID: n.URL[:min(len(n.URL), item.MaxShown)], Property: name, Effect: item.EffectFlagged, Why: "it has characters that are no text", After: v[:min(len(v), item.MaxShown)]})
+			}
+		}
+		return nil
+	})
 }
 
 // list returns where the first <DL> is; -1 is nowhere.
@@ -118,7 +138,6 @@ type parser struct {
 
 func (p *parser) run(text []byte) error {
 	z := html.NewTokenizer(bytes.NewReader(text))
-	z.SetMaxBuf(MaxToken)
 	for {
 		var err error
 		switch z.Next() {
@@ -216,7 +235,7 @@ func (p *parser) end(z *html.Tokenizer) error {
 
 // finish ends the text that is being read.
 func (p *parser) finish() error {
-	in, text, n := p.in, p.text.String(), p.node
+	in, text, n := p.in, strings.ReplaceAll(p.text.String(), "\x00", "\ufffd"), p.node
 	p.in, p.node = 0, nil
 	p.text.Reset()
 	switch in {

@@ -36,6 +36,7 @@ type fields map[string]json.RawMessage
 type Document struct {
 	Tree    *bookmark.Tree
 	Changes []item.Change // what could not be read as it is
+	Lossy   string        // not "": why writing the document in place of what was read would lose something
 
 	members fields                    // of the file, without roots and checksum
 	roots   fields                    // the members of roots that are no known tree
@@ -118,7 +119,9 @@ func (d *Document) build(trees map[string]*bookmark.Object) error {
 			}
 		}
 	}
-	d.Changes = append(d.Changes, b.Changes...)
+	if d.Changes = append(d.Changes, b.Changes...); len(d.Changes) > 0 {
+		d.Lossy = "it has folders too deep inside one another, or what is neither bookmark nor folder"
+	}
 	for name, v := range d.roots {
 		if bytes.Contains(v, []byte(`"url"`)) {
 			d.Changes = append(d.Changes, item.Change{Kind: item.Bookmark, Record: name, Property: "ROOT", Effect: item.EffectDropped, Why: "only this browser has such a place"})

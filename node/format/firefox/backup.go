@@ -61,6 +61,7 @@ func Pack(data []byte) ([]byte, error) {
 type Document struct {
 	Tree    *bookmark.Tree
 	Changes []item.Change // what could not be read as it is
+	Lossy   string        // not "": why writing the document in place of what was read would lose something
 }
 
 // Parse reads a backup, packed or not.
@@ -92,7 +93,11 @@ func Parse(data []byte) (*Document, error) {
 			return nil, err
 		}
 	}
-	return &Document{r.b.Tree, append(r.changes, r.b.Changes...)}, nil
+	out := &Document{Tree: r.b.Tree, Changes: append(r.changes, r.b.Changes...)}
+	if len(out.Changes) > 0 {
+		out.Lossy = "it has folders too deep inside one another, or what is neither bookmark nor folder nor separator"
+	}
+	return out, nil
 }
 
 type reader struct {

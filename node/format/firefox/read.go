@@ -60,6 +60,7 @@ type row struct {
 type image struct {
 	tree     *bookmark.Tree
 	changes  []item.Change
+	deep     bool // not all of the tree is where the database has it
 	rows     map[*bookmark.Node]*row
 	roots    map[string]int64 // row numbers by GUID
 	tags     map[int64][]string
@@ -192,6 +193,7 @@ func (m *image) build(below map[int64][]*row) error {
 	if err := m.orphans(b, below); err != nil {
 		return err
 	}
+	m.deep = len(b.Changes) > 0
 	m.changes = append(m.changes, b.Changes...)
 	return nil
 }

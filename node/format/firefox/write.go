@@ -3,6 +3,7 @@ package firefox
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -29,6 +30,9 @@ func NewEditor(ctx context.Context, tx *sql.Tx) (*Editor, error) {
 	m, err := readImage(ctx, tx)
 	if err != nil {
 		return nil, err
+	}
+	if m.deep {
+		return nil, errors.New("its folders are too deep inside one another to be written")
 	}
 	e := &Editor{image: m, ctx: ctx, tx: tx, dirty: map[*bookmark.Node]bool{}, now: time.Now().UnixMicro(), at: map[int64]map[*bookmark.Node]bool{}}
 	for n, r := range m.rows {

@@ -93,7 +93,7 @@ func (n *Node) each(path []string, nth []int, f func(*Node) error) error {
 // too deep comes into the innermost folder that does not.
 type Builder struct {
 	Tree    *Tree
-	Changes []item.Change
+	Changes []item.Change // what is not where it was: not empty if the tree can't be written in its place
 	open    []*Node
 	size    []int // bytes of the titles up to each of open
 	over    int   // folders that are open beyond the limits
@@ -118,21 +118,27 @@ func (b *Builder) Add(n *Node) error {
 		return ErrTooMany
 	}
 	b.open[len(b.open)-1].Append(n)
-	if b.over > 0 && n.Type != Folder {
+	if b.over > 0 {
 		b.Changes = append(b.Changes, item.Change{Kind: item.Bookmark, Record: n.Label(), Property: "FOLDER", Effect: item.EffectMoved, Why: "folders are too deep inside one another"})
 	}
 	return nil
 }
 
-// Open adds a folder and goes on inside it.
+// Open adds a folder and goes on inside it. One that lies too deep is left out, and what is in
+// it comes into the folder around it.
 func (b *Builder) Open(n *Node) error {
-	if err := b.Add(n); err != nil {
-		return err
-	}
 	size := b.size[len(b.size)-1] + len(n.Title)
 	if b.over > 0 || len(b.open) >= MaxDepth || size > MaxPath {
+		if b.nodes++; b.nodes > MaxNodes {
+			return ErrTooMany
+		}
 		b.over++
+		title := n.Label()
+		b.Changes = append(b.Changes, item.Change{Kind: item.Bookmark, Record: title[:min(len(title), item.MaxShown)], Property: "FOLDER", Effect: item.EffectDropped, Why: "folders are too deep inside one another: what is in it is in the folder around it"})
 		return nil
+	}
+	if err := b.Add(n); err != nil {
+		return err
 	}
 	b.open, b.size = append(b.open, n), append(b.size, size)
 	return nil

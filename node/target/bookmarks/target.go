@@ -84,6 +84,7 @@ func (t *file) Close() error { return nil }
 // document is a file's content.
 type document struct {
 	tree  *bookmark.Tree
+	lossy string // why it must not be written, if it must not
 	bytes func() ([]byte, error)
 }
 
@@ -107,7 +108,7 @@ func (t *file) load(f *os.File) (*document, error) {
 				return nil, err
 			}
 		}
-		return &document{d.Tree, func() ([]byte, error) { return d.Bytes(), nil }}, nil
+		return &document{d.Tree, d.Lossy, func() ([]byte, error) { return d.Bytes(), nil }}, nil
 	case bookmarks.Chromium:
 		d := chromium.New()
 		if len(data) > 0 {
@@ -116,7 +117,7 @@ func (t *file) load(f *os.File) (*document, error) {
 				return nil, err
 			}
 		}
-		return &document{d.Tree, func() ([]byte, error) { return d.Bytes(), nil }}, nil
+		return &document{d.Tree, d.Lossy, func() ([]byte, error) { return d.Bytes(), nil }}, nil
 	default:
 		d := &firefox.Document{Tree: bookmark.NewTree()}
 		if len(data) > 0 {
@@ -125,7 +126,7 @@ func (t *file) load(f *os.File) (*document, error) {
 				return nil, err
 			}
 		}
-		return &document{d.Tree, func() ([]byte, error) {
+		return &document{d.Tree, d.Lossy, func() ([]byte, error) {
 			if form == bookmarks.Packed {
 				return firefox.Pack(d.Bytes())
 			}
@@ -171,6 +172,9 @@ func (t *file) Write(ctx context.Context, k item.Kind, changes []target.Write, d
 	d, err := t.load(f)
 	if err != nil {
 		return err
+	}
+	if d.lossy != "" {
+		return fmt.Errorf("%s can't be written without losing something: %s", t.Path(), d.lossy)
 	}
 	guid := firefox.GUID
 	if t.place.Form == bookmarks.Chromium {
