@@ -267,7 +267,21 @@ func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, b
 	change := func(property string, e item.Effect, why, before string) {
 		changes = append(changes, item.Change{Kind: item.Call, Record: r.Label, From: r.From, Property: strings.ToUpper(property), Effect: e, Why: why, Before: before[:min(len(before), item.MaxShown)]})
 	}
+	if clash := clashing(c, p.Version); clash >= 0 {
+		x := c.X[clash]
+		c.X = slices.Delete(c.X, clash, clash+1)
+		r.Data = c.Bytes()
+		change(x.Name, item.EffectDropped, "its name means something else to the target", string(x.Value))
+	}
 	if p.Version == FormSBR && c.Form != FormSBR {
+		for _, f := range []struct {
+			name  string
+			known bool
+		}{{"date", c.Date.Known}, {"duration", c.Duration.Known}} {
+			if _, column := message.Get(c.X, f.name); !f.known && !column {
+				change(f.name, item.EffectAdded, "such an archive must say something", "")
+			}
+		}
 		for _, x := range c.X {
 			switch {
 			case x.Value.IsNull():
@@ -285,6 +299,18 @@ func (Rules) Shape(r item.Record, p rule.Profile) (item.Record, []item.Change, b
 		return r, changes, false
 	}
 	return r, changes, true
+}
+
+// clashing finds the column whose name means in the target what the name is, and in the call's own form did not.
+func clashing(c *Call, target string) int {
+	name := ""
+	switch {
+	case target == FormProvider && c.Form == FormSBR:
+		name = "name"
+	case target == FormSBR && c.Form != FormSBR:
+		name = "contact_name"
+	}
+	return slices.IndexFunc(c.X, func(x message.Column) bool { return x.Name == name && !x.Value.IsNull() })
 }
 
 // Match compares by number, second, direction and duration.

@@ -34,6 +34,27 @@ func TestMatch(t *testing.T) {
 	}
 }
 
+func TestShapeForTargets(t *testing.T) {
+	for _, c := range []struct {
+		in       *Call
+		form     string
+		property string
+	}{
+		{FromSBR(attrs("number", "1", "date", "1", "duration", "0", "name", "x", "contact_name", "y")), FormProvider, "NAME dropped"},
+		{FromProvider([]message.Column{{Name: "date", Value: rawjson.Value(`"1"`)}, {Name: "duration", Value: rawjson.Value(`"1"`)}, {Name: "contact_name", Value: rawjson.Value(`"x"`)}}), FormSBR, "CONTACT_NAME dropped"},
+		{FromProvider([]message.Column{{Name: "date", Value: rawjson.Value(`"1"`)}}), FormSBR, "DURATION added"},
+		{FromProvider([]message.Column{{Name: "date", Value: rawjson.Value(`"1"`)}, {Name: "duration", Value: rawjson.Value(`"1"`)}, {Name: "a b", Value: rawjson.Value(`1`)}}), FormSBR, "A B dropped"},
+	} {
+		out, changes, ok := Rules{}.Shape(item.Record{Data: c.in.Bytes()}, rule.Profile{Version: c.form})
+		if !ok || len(changes) != 1 || changes[0].Property+" "+changes[0].Effect.String() != c.property {
+			t.Errorf("%s: %+v", c.in.Bytes(), changes)
+		}
+		if _, again, _ := (Rules{}).Shape(out, rule.Profile{Version: c.form}); c.property == "NAME dropped" && len(again) != 0 {
+			t.Errorf("shaping twice: %+v", again)
+		}
+	}
+}
+
 func TestContainers(t *testing.T) {
 	a, b := FromSBR(attrs("number", "1", "date", "1", "type", "2")).Bytes(), FromSBR(attrs("number", "2", "date", "1", "type", "3")).Bytes()
 	old := []byte(string(a) + "\n")

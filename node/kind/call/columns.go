@@ -75,7 +75,7 @@ func (c *Call) sbr() []message.Attr {
 		message.Attr{Name: "duration", Value: strconv.FormatInt(c.Duration.N, 10)},
 		message.Attr{Name: "date", Value: strconv.FormatInt(c.Date.N, 10)},
 		message.Attr{Name: "type", Value: or(n, n != "", null)},
-		message.Attr{Name: "presentation", Value: "1"},
+		message.Attr{Name: "presentation", Value: null},
 		message.Attr{Name: "subscription_id", Value: or(c.SubID.S, c.SubID.Known, null)},
 		message.Attr{Name: "readable_date", Value: time.UnixMilli(c.Date.N).UTC().Format("Jan 2, 2006 3:04:05 PM")},
 		message.Attr{Name: "contact_name", Value: or(c.Name.S, c.Name.Known, nameless)})

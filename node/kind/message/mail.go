@@ -171,8 +171,11 @@ func (m *Message) mailPeople() (from, to, cc string) {
 		return m.with(func(r string) bool { return slices.Contains(want, r) })
 	}
 	from, to, cc = mailAddresses(role("from")), mailAddresses(role("to")), mailAddresses(role("cc", "bcc"))
-	if from == "" {
+	switch f := role("from"); {
+	case len(f) == 0:
 		from = me
+	case len(f) == 1 && m.Box == "received" && len(peers) < 2:
+		from = mailAddress(f[0], m.Name.S)
 	}
 	return from, to, cc
 }

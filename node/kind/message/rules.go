@@ -490,6 +490,7 @@ func (s *shaper) provider() {
 	if m.Form == FormSBR {
 		sbr, provider := s.tables()
 		s.clash(provider, sbr)
+		s.units()
 	}
 	if sub, ok := Get(m.X, "sub_id"); ok || m.SubID.Known && m.SubID.N != -1 {
 		if m.SubID.Known {
@@ -566,6 +567,16 @@ func asColumns(attrs []Attr) (out []Column) {
 		out = append(out, Column{a.Name, quoteNull(a.Value)})
 	}
 	return out
+}
+
+// units tells of an MMS's date_sent that the source has in milliseconds: the provider has seconds.
+func (s *shaper) units() {
+	m := s.m
+	if v, ok := Get(m.X, "date_sent"); ok && m.DateSent.Known {
+		m.X = slices.DeleteFunc(m.X, func(c Column) bool { return c.Name == "date_sent" })
+		s.altered = true
+		s.change("DATE_SENT", item.EffectAltered, "the provider has it in seconds", v, formatInt(m.DateSent.N/1000))
+	}
 }
 
 // people makes addresses of an MMS that has none: the provider would put it into a thread with nobody.

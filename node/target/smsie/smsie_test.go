@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -203,8 +204,7 @@ func compare(t fataler, in, out item.Record, changes []item.Change) (attributes,
 	for _, want := range x.Addrs { // the sender comes first in the zip
 		found := false
 		for i := range left {
-			if s := fmt.Sprint(want); len(want) == 0 || fmt.Sprint(nonNull(left[i])) == fmt.Sprint(nonNull(want)) {
-				_ = s
+			if maps.Equal(nonNull(left[i]), nonNull(want)) {
 				left, found = append(left[:i:i], left[i+1:]...), true
 				break
 			}
