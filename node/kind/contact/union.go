@@ -72,12 +72,9 @@ type union struct {
 
 // line keeps a line that is no property as an extension, if the target has neither.
 func (u *union) line(p *cl.Property) {
-	text := strings.TrimSpace(p.Value())
-	if p.Name() != "" {
-		text = strings.TrimSpace(string(p.Raw()))
-	}
+	text := lineText(p)
 	for q := range u.target.Properties() {
-		if q.Problem() != "" && strings.TrimSpace(q.Value()) == text {
+		if q.Problem() != "" && lineText(q) == text {
 			return
 		}
 	}
@@ -88,6 +85,9 @@ func (u *union) line(p *cl.Property) {
 		u.add(q)
 	}
 }
+
+// lineText is a whole line that is no property.
+func lineText(p *cl.Property) string { return strings.TrimSpace(string(p.Raw())) }
 
 func (u *union) learn() {
 	u.myLabels, u.theirLabels = labelsOf(u.target), labelsOf(u.source)

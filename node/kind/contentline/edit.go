@@ -261,7 +261,7 @@ func (p *Property) encode() []byte {
 	head = append(head, ':')
 	switch encoding := p.encoding(); {
 	case encoding == "QUOTED-PRINTABLE":
-		out = foldQP(append(out, head...), len(head), e.value, brk)
+		out = foldQP(append(out, head...), len(head), strings.TrimRight(e.value, "="), brk)
 	case encoding == "BASE64" && p.dialect.Old():
 		out = foldBase64(append(out, head...), e.value, brk)
 	case p.dialect.Old():
@@ -341,7 +341,17 @@ func (q param) encode(d Dialect) string {
 	if q.Name == "" {
 		return strings.Join(values, ",")
 	}
-	return q.Name + "=" + strings.Join(values, ",")
+	return paramName(q.Name) + "=" + strings.Join(values, ",")
+}
+
+// paramName drops what would end a name, or begin a quote.
+func paramName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x20 || strings.ContainsRune("\";:,=", r) {
+			return -1
+		}
+		return r
+	}, name)
 }
 
 func encodeParamValue(v string, d Dialect) string {

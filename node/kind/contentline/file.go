@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"iter"
 	"slices"
+	"strings"
 )
 
 // Limits of Parse. What is beyond them is kept as it is, as lines with a Problem.
@@ -478,7 +479,18 @@ func (c *Component) Insert(i int, nodes ...Node) {
 			n.Component.Parent = c
 		}
 	}
+	if i > 0 && len(nodes) > 0 {
+		c.Nodes[i-1].Property.endSoftBreak()
+	}
 	c.Nodes = slices.Insert(c.Nodes, i, nodes...)
+}
+
+// endSoftBreak writes quoted-printable anew that ends with a soft break, as broken
+// exports have it before END: what comes behind it now would be taken for its text.
+func (p *Property) endSoftBreak() {
+	if p != nil && p.edited == nil && p.name != "" && p.encoding() == "QUOTED-PRINTABLE" && strings.HasSuffix(p.Value(), "=") {
+		p.edit()
+	}
 }
 
 // Append puts properties behind all others: before the first blank lines at the end and

@@ -269,6 +269,17 @@ func TestInsertAndRemove(t *testing.T) {
 	}
 }
 
+func TestAppendBehindASoftBreak(t *testing.T) {
+	f := Parse([]byte("BEGIN:VCARD\r\nVERSION:2.1\r\nNOTE;QUOTED-PRINTABLE:a=\r\nEND:VCARD\r\n"))
+	card := f.Root.Nodes[0].Component
+	p := NewProperty(card.Dialect, f.Break(), "TEL")
+	p.SetText("1")
+	card.Append(p)
+	if again := Parse(f.Bytes()).Root.Nodes[0].Component; again.Text("TEL") != "1" || again.Text("NOTE") != "a" {
+		t.Errorf("%q", f.Bytes())
+	}
+}
+
 func TestNesting(t *testing.T) {
 	for _, c := range []struct{ name, data, want string }{
 		{"agent", "BEGIN:VCARD\nAGENT:\n\nBEGIN:VCARD\nEND:VCARD\nFN:a\nEND:VCARD\n", "VCARD(AGENT,,VCARD(),FN)"},

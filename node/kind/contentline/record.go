@@ -102,7 +102,7 @@ func AppendLines(dst, lines []byte, brk string) []byte {
 
 func eachLine(data []byte, f func(text []byte)) {
 	s := NewScanner(data)
-	if bytes.HasPrefix(data, bom) {
+	for bytes.HasPrefix(data, bom) { // one that is left would be none the next time
 		data = data[len(bom):]
 		s.data = data
 	}
