@@ -142,6 +142,7 @@ func placesHelp() string {
 }
 
 func (a *app) runImport(ctx context.Context, eng engine, opts node.ImportOptions) error {
+	moreMemory()
 	res, err := eng.Import(ctx, opts)
 	if err != nil {
 		return err

@@ -17,3 +17,14 @@ func limitMemory() {
 		debug.SetMemoryLimit(softMemory)
 	}
 }
+
+// recordMemory is the same where records are brought together: those of both sides are
+// held at once, and 200,000 messages are more than a transfer of files ever needs.
+const recordMemory = 256 << 20
+
+// moreMemory gives the collector room for records.
+func moreMemory() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(recordMemory)
+	}
+}

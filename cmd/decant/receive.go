@@ -274,6 +274,9 @@ func kindList(kinds []item.Kind) string {
 }
 
 func (a *app) runReceive(ctx context.Context, eng engine, opts node.ReceiveOptions) error {
+	if len(opts.Into) > 0 || !opts.Session.IsZero() {
+		moreMemory()
+	}
 	res, err := eng.Receive(ctx, opts)
 	if errors.Is(err, node.ErrCodeExpired) {
 		return &ui.Problem{Name: "code-expired", Text: "the code has expired: nobody typed it within ten minutes", Code: ui.Refused, Err: err,

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/decant-dev/decant/node"
 	"github.com/decant-dev/decant/node/item/show"
@@ -53,19 +52,15 @@ else, to be opened in any browser.`,
 
 // printReport writes the report to stdout: text, or the object of --json.
 func (a *app) printReport(r *report.Report) error {
-	var b bytes.Buffer
 	if a.screen.JSON() {
+		var b bytes.Buffer
 		if err := r.WriteJSON(&b); err != nil {
 			return err
 		}
 		a.screen.Result(json.RawMessage(b.Bytes()))
 		return nil
 	}
-	if err := r.WriteText(&b); err != nil {
-		return err
-	}
-	a.screen.Data(strings.TrimRight(b.String(), "\n"))
-	return nil
+	return r.WriteText(a.screen.Out()) // it can be long
 }
 
 // writeReport writes a file that only its owner can read: a report is full of names.

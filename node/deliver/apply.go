@@ -241,15 +241,43 @@ func (a *applier) begin(g int, p *part, whole target.Whole) error {
 		if err != nil {
 			return err
 		}
-		entries = append(entries, encode(logKey('b', g, p.Kind), fileBefore{before != nil, before}))
+		for n := 0; n*pieceBytes < len(before); n++ {
+			piece := before[n*pieceBytes : min((n+1)*pieceBytes, len(before))]
+			if err := a.d.log.Put([]Entry{{stepKey('b', g, p.Kind, n), piece}}); err != nil {
+				return err
+			}
+		}
+		entries = append(entries, encode(logKey('f', g, p.Kind), fileBefore{before != nil, len(before)}))
 	}
 	return a.d.log.Put(entries)
 }
 
-// fileBefore is a whole target as it was.
+// fileBefore is a whole target as it was; its bytes lie beside it in pieces, so that no
+// value of the log is large.
 type fileBefore struct {
-	There bool   `json:"there"`
-	Bytes []byte `json:"bytes,omitempty"`
+	There bool `json:"there"`
+	Size  int  `json:"size"`
+}
+
+const pieceBytes = 1 << 20
+
+// bytesBefore puts the pieces together, nil if there was no file.
+func (d *Delivery) bytesBefore(g int, k item.Kind, f fileBefore) ([]byte, error) {
+	if !f.There {
+		return nil, nil
+	}
+	out := make([]byte, 0, f.Size)
+	for n := 0; len(out) < f.Size; n++ {
+		piece, err := d.log.Get(stepKey('b', g, k, n))
+		if err != nil {
+			return nil, err
+		}
+		if len(piece) == 0 || len(out)+len(piece) > f.Size {
+			return nil, errLog
+		}
+		out = append(out, piece...)
+	}
+	return out, nil
 }
 
 // end notes what a target of one file is afterwards, so that undoing can tell whether it was edited.
@@ -274,17 +302,15 @@ func (a *applier) again(ctx context.Context, g int, p *part, pending []*work) er
 		return err
 	}
 	incoming := make([]item.Record, len(pending))
-	steps := make([]*Step, len(pending))
 	for i, w := range pending {
 		s := w.s
 		incoming[i] = item.Record{Kind: p.Kind, Book: s.Book, Path: s.Path, Label: s.Label, From: s.From, Data: s.content()}
-		steps[i] = &Step{Kind: s.Kind, Label: s.Label, Book: s.Book, Path: s.Path, From: s.From, Data: s.content(), Changes: s.Changes}
 	}
 	decisions, err := rules.Match(ctx, plain(existing), incoming, rule.Options{Profile: profile, NoFuzzy: true})
 	if err != nil {
 		return err
 	}
-	decide(steps, decisions, existing)
+	acts := decide(incoming, decisions, existing)
 	var batch []Entry
 	for i, w := range pending {
 		if decisions[i].Verdict == rule.Same && decisions[i].With >= 0 && decisions[i].With < len(existing) {
@@ -292,12 +318,12 @@ func (a *applier) again(ctx context.Context, g int, p *part, pending []*work) er
 			w.out = Outcome{State: Done, ID: e.ID, Version: e.Version, Sum: sha256.Sum256(e.Data), Wrote: e.Version != w.s.Version || w.s.Action == Create}
 			continue
 		}
-		if w.s.Action == Create && steps[i].Action == Replace { // it was to stand beside, and must not replace what came meanwhile
-			steps[i].Action = Create
+		anew := step(i, incoming, decisions, acts, existing)
+		if w.s.Action == Create && anew.Action == Replace { // it was to stand beside, and must not replace what came meanwhile
+			anew.Action = Create
 		}
-		verdict, why := w.s.Verdict, w.s.Why
-		*w.s = *steps[i]
-		w.s.Verdict, w.s.Why = verdict, why
+		anew.Verdict, anew.Why, anew.Changes, anew.With = w.s.Verdict, w.s.Why, w.s.Changes, w.s.With
+		w.s = anew
 		batch = append(batch, encode(stepKey('s', g, p.Kind, w.n), w.s))
 	}
 	return d.log.Put(batch)

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -118,14 +119,15 @@ func (d *Delivery) saveHeader() error {
 	return d.log.Put([]Entry{{headerKey, b}})
 }
 
-// prepare writes the steps for one goal and kind.
+// prepare writes the steps for one goal and kind. Records are many: what is held of them all
+// is what Match has to see, and no step before it is written.
 func (d *Delivery) prepare(ctx context.Context, g int, k item.Kind, records Records, opts Options) (*part, error) {
 	rules, t := kind.Rules(k), d.goals[g].Target
 	var profile rule.Profile
 	known := false
-	var steps []Step
+	var refused []Step
 	var shaped []item.Record
-	at := []int{} // step of each shaped record
+	changes := map[int][]item.Change{} // of shaped records
 	err := records(ctx, k, func(r item.Record) error {
 		if !known { // a target is asked only if there is something for it
 			var err error
@@ -134,14 +136,18 @@ func (d *Delivery) prepare(ctx context.Context, g int, k item.Kind, records Reco
 			}
 			profile.Region, known = opts.Region, true
 		}
-		out, changes, ok := rules.Shape(r, profile)
-		steps = append(steps, Step{Kind: k, Label: r.Label, Book: r.Book, Path: r.Path, From: r.From, Changes: changes, Refused: !ok})
-		if ok {
-			shaped, at = append(shaped, out), append(at, len(steps)-1)
+		out, changed, ok := rules.Shape(r, profile)
+		if !ok {
+			refused = append(refused, Step{Kind: k, Label: r.Label, Book: r.Book, Path: r.Path, From: r.From, Changes: changed, Refused: true})
+			return ctx.Err()
 		}
+		if len(changed) > 0 {
+			changes[len(shaped)] = changed
+		}
+		shaped = append(shaped, out)
 		return ctx.Err()
 	})
-	if err != nil || len(steps) == 0 {
+	if err != nil || len(shaped)+len(refused) == 0 {
 		return &part{Kind: k}, err
 	}
 	existing, err := d.read(ctx, g, k)
@@ -152,18 +158,20 @@ func (d *Delivery) prepare(ctx context.Context, g int, k item.Kind, records Reco
 	if err != nil {
 		return nil, err
 	}
-	decided := make([]*Step, len(shaped))
-	for i := range shaped {
-		decided[i] = &steps[at[i]]
-		decided[i].Data, decided[i].Path, decided[i].Book = shaped[i].Data, shaped[i].Path, shaped[i].Book
-	}
-	decide(decided, decisions, existing)
-	p := &part{Kind: k, Steps: len(steps)}
+	acts := decide(shaped, decisions, existing)
+	p := &part{Kind: k, Steps: len(shaped) + len(refused)}
 	p.Part.Goal, p.Part.Kind = d.goals[g].Name, k.String()
-	for i := range steps {
-		p.Part.count(&steps[i])
-	}
-	return p, d.putSteps(g, k, steps)
+	return p, d.putSteps(g, k, p.Steps, func(i int) *Step {
+		var s *Step
+		if i < len(shaped) {
+			s = step(i, shaped, decisions, acts, existing)
+			s.Changes = slices.Concat(changes[i], s.Changes)
+		} else {
+			s = &refused[i-len(shaped)]
+		}
+		p.Part.count(s)
+		return s
+	})
 }
 
 // read gives what a target has of a kind.
@@ -183,82 +191,100 @@ func plain(existing []target.Existing) []item.Record {
 	return out
 }
 
+// act is what a step does, short of the step itself.
+type act struct {
+	action Action
+	over   int    // existing record that is replaced, or that a conflict is about; -1 is none
+	with   int    // record that it is the same as, merged with or in conflict with, as in rule.Decision; -1 is none
+	write  []byte // nil is the record itself
+	other  []byte
+}
+
 // decide turns decisions into actions. Several records that end in one write it once, with
 // what the last of them made of it.
-func decide(steps []*Step, decisions []rule.Decision, existing []target.Existing) {
-	writer := make(map[int]*Step) // the step that writes a record, by the numbers of Decision.With
-	same := make(map[int]int)     // of incoming records that the target has: which
+func decide(incoming []item.Record, decisions []rule.Decision, existing []target.Existing) []act {
+	acts := make([]act, len(incoming))
+	writer := make(map[int]*act) // what writes a record, by the numbers of Decision.With
+	same := make(map[int]int)    // of incoming records that the target has: which
 	for i := range decisions {
-		s, c := steps[i], &decisions[i]
-		s.Verdict, s.Why = c.Verdict, c.Why
-		s.Changes = append(s.Changes, c.Changes...)
-		with := c.With
-		if e, ok := same[with]; ok {
-			with = e
+		a, c := &acts[i], &decisions[i]
+		*a = act{over: -1, with: c.With}
+		if e, ok := same[c.With]; ok {
+			a.with = e
 		}
-		switch {
-		case with >= len(existing):
-			s.With = steps[with-len(existing)].Label
-		case with >= 0:
-			s.With = existing[with].Label
-		}
+		number := len(existing) + i
 		switch c.Verdict {
 		case rule.New, rule.Suggest:
-			s.Action = Create
-			s.write(c.Result)
-			writer[len(existing)+i] = s
+			a.action, a.write = Create, c.Result
+			writer[number] = a
 		case rule.Conflict:
-			s.Action = Create
-			s.write(c.Result)
-			s.Other = c.Replace
-			if s.Other == nil {
-				s.Other = s.content()
+			a.action, a.write, a.other = Create, c.Result, c.Replace
+			if a.other == nil {
+				a.other = c.Result
 			}
-			writer[len(existing)+i] = s
-			if with >= 0 && with < len(existing) {
-				s.over(&existing[with])
+			writer[number] = a
+			if a.with >= 0 && a.with < len(existing) {
+				a.over = a.with
 			}
 		case rule.Merge:
-			if w := writer[with]; w != nil {
-				w.write(c.Result)
-				writer[len(existing)+i] = w
+			if w := writer[a.with]; w != nil {
+				w.write = c.Result
+				writer[number] = w
 				continue
 			}
-			if with < 0 || with >= len(existing) {
+			if a.with < 0 || a.with >= len(existing) {
 				continue // of no record: rule.Rules promise that there is one
 			}
-			s.Action = Replace
-			s.over(&existing[with])
-			s.write(c.Result)
-			writer[with], writer[len(existing)+i] = s, s
+			a.action, a.over, a.write = Replace, a.with, c.Result
+			writer[a.with], writer[number] = a, a
 		case rule.Same:
-			if w := writer[with]; w != nil {
-				writer[len(existing)+i] = w
+			if w := writer[a.with]; w != nil {
+				writer[number] = w
+			} else {
+				same[number] = a.with
 			}
-			same[len(existing)+i] = with
 		}
 	}
+	return acts
 }
 
-// over notes the record that is replaced.
-func (s *Step) over(e *target.Existing) {
-	s.ID, s.Version, s.Before, s.Beside, s.At = e.ID, e.Version, e.Data, e.Book, e.Path
-}
-
-func (s *Step) write(b []byte) {
-	s.Write = nil
-	if b != nil && string(b) != string(s.Data) {
-		s.Write = b
+// step makes the step for the i-th incoming record.
+func step(i int, incoming []item.Record, decisions []rule.Decision, acts []act, existing []target.Existing) *Step {
+	r, c, a := &incoming[i], &decisions[i], &acts[i]
+	s := &Step{Kind: r.Kind, Label: r.Label, Book: r.Book, Path: r.Path, From: r.From, Data: r.Data,
+		Verdict: c.Verdict, Why: c.Why, Action: a.action, Changes: c.Changes}
+	switch {
+	case a.with >= len(existing):
+		s.With = incoming[a.with-len(existing)].Label
+	case a.with >= 0:
+		s.With = existing[a.with].Label
 	}
+	if a.write != nil && !bytes.Equal(a.write, r.Data) {
+		s.Write = a.write
+	}
+	if c.Verdict == rule.Conflict {
+		if s.Other = a.other; s.Other == nil {
+			s.Other = s.content()
+		}
+	}
+	if a.over >= 0 {
+		e := &existing[a.over]
+		s.ID, s.Version, s.Before, s.Beside, s.At = e.ID, e.Version, e.Data, e.Book, e.Path
+	}
+	if s.Action == Leave {
+		s.Data = nil // nobody will need it
+	}
+	return s
 }
 
 const batchBytes = 4 << 20
 
-func (d *Delivery) putSteps(g int, k item.Kind, steps []Step) error {
+// putSteps writes n steps.
+func (d *Delivery) putSteps(g int, k item.Kind, n int, step func(i int) *Step) error {
 	var batch []Entry
 	size := 0
-	for i := range steps {
-		e := encode(stepKey('s', g, k, i), &steps[i])
+	for i := range n {
+		e := encode(stepKey('s', g, k, i), step(i))
 		if batch, size = append(batch, e), size+len(e.Value); size < batchBytes {
 			continue
 		}

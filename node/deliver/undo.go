@@ -69,16 +69,16 @@ func (d *Delivery) undo(ctx context.Context, g int, p *part, u *Undone) error {
 func (d *Delivery) restore(g int, p *part, whole target.Whole) (bool, error) {
 	var before fileBefore
 	var after [32]byte
-	ok1, err1 := d.load(logKey('b', g, p.Kind), &before)
+	ok1, err1 := d.load(logKey('f', g, p.Kind), &before)
 	ok2, err2 := d.load(logKey('a', g, p.Kind), &after)
 	if err := errors.Join(err1, err2); err != nil || !ok1 || !ok2 {
 		return false, err
 	}
-	var bytes []byte
-	if before.There {
-		bytes = append([]byte{}, before.Bytes...)
+	bytes, err := d.bytesBefore(g, p.Kind, before)
+	if err != nil {
+		return false, err
 	}
-	err := whole.Restore(bytes, after)
+	err = whole.Restore(bytes, after)
 	if errors.Is(err, target.ErrEdited) {
 		return false, nil
 	}

@@ -575,6 +575,14 @@ func (s *Screen) Configure(json, verbose bool) {
 	s.verbose.Store(verbose)
 }
 
+// Out writes text to stdout as it is: its characters must be harmless already.
+func (s *Screen) Out() io.Writer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.erase()
+	return s.o.Stdout
+}
+
 // Writer writes whole lines to stderr, for a log.
 func (s *Screen) Writer() io.Writer { return lineWriter{s} }
 
