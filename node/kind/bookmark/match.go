@@ -18,9 +18,9 @@ import (
 // What is the same keeps the place that it has in the target; what is new goes behind the
 // node that was before it in the source, or to the end if there was none.
 func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts rule.Options) ([]rule.Decision, error) {
-	m := &matcher{nodes: make([]*Bookmark, 0, len(existing)+len(incoming)), byKey: map[string][]int{}, used: make([]bool, len(existing)), keywords: map[string]string{}}
+	m := &matcher{nodes: make([]*Bookmark, 0, len(existing)+len(incoming)), byKey: map[string][]int{}, used: make([]bool, len(existing)), keywords: map[string]string{}, folders: map[string]*Bookmark{}}
 	for i, r := range existing {
-		b, err := Parse(r.Data)
+		b, err := m.parse(r.Data)
 		if m.nodes = append(m.nodes, b); err != nil {
 			continue
 		}
@@ -47,7 +47,22 @@ type matcher struct {
 	used     []bool           // of the existing ones: an incoming one was paired with it
 	pair     []int            // of each incoming one; -1 is none
 	keywords map[string]string
+	folders  map[string]*Bookmark // one of each folder: they share the titles that lead to them
 	order    *order
+}
+
+func (m *matcher) parse(line []byte) (*Bookmark, error) {
+	b, err := Parse(line)
+	if err != nil {
+		return nil, err
+	}
+	key := b.FolderKey()
+	if one := m.folders[key]; one == nil {
+		m.folders[key] = b
+	} else {
+		b.Path = one.Path
+	}
+	return b, nil
 }
 
 func (m *matcher) add(i int, b *Bookmark) {
@@ -65,7 +80,7 @@ func (m *matcher) pairs(incoming []item.Record) {
 	m.pair = make([]int, len(incoming))
 	keys := make([]string, len(incoming))
 	for i := range incoming {
-		b, err := Parse(incoming[i].Data)
+		b, err := m.parse(incoming[i].Data)
 		m.nodes, m.pair[i] = append(m.nodes, b), -1
 		if err == nil {
 			keys[i] = b.key()

@@ -9,7 +9,7 @@ import (
 
 // Limits on a tree. They keep the records' paths from growing as the square of a hostile file.
 const (
-	MaxDepth = 64      // folders inside one another
+	MaxDepth = 32      // folders inside one another
 	MaxPath  = 4096    // bytes of the titles that lead to a node
 	MaxNodes = 250_000 // nodes of one tree
 )
@@ -118,9 +118,6 @@ func (b *Builder) Add(n *Node) error {
 		return ErrTooMany
 	}
 	b.open[len(b.open)-1].Append(n)
-	if b.over > 0 {
-		b.Changes = append(b.Changes, item.Change{Kind: item.Bookmark, Record: n.Label(), Property: "FOLDER", Effect: item.EffectMoved, Why: "folders are too deep inside one another"})
-	}
 	return nil
 }
 
