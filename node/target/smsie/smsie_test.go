@@ -3,6 +3,7 @@ package smsie
 import (
 	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -400,16 +401,43 @@ func TestZipsOfTheApp(t *testing.T) {
 	}
 }
 
+// bomb makes a zip whose lines are so many mebibytes of blanks, without deflating all of them.
+func bomb(t *testing.T, mebibytes int) string {
+	t.Helper()
+	var block, b bytes.Buffer
+	f, _ := flate.NewWriter(&block, flate.BestSpeed)
+	f.Write(bytes.Repeat([]byte(" "), 1<<20-1))
+	f.Write([]byte("\n"))
+	f.Flush() // what follows does not depend on it
+	raw := append(bytes.Repeat(block.Bytes(), mebibytes), 3, 0)
+	w := zip.NewWriter(&b)
+	out, err := w.CreateRaw(&zip.FileHeader{Name: "messages.ndjson", Method: zip.Deflate, CompressedSize64: uint64(len(raw)), UncompressedSize64: uint64(mebibytes) << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Write(raw)
+	w.Close()
+	path := filepath.Join(t.TempDir(), "bomb.zip")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestHostileZips(t *testing.T) {
 	for name, path := range map[string]string{
-		"bomb in the lines": archive(t, [2]string{"messages.ndjson", strings.Repeat(strings.Repeat(" ", 1<<20)+"\n", 300)}),
+		"bomb in the lines": bomb(t, 300),
 		"no messages":       archive(t, [2]string{"data/x", "x"}),
 	} {
 		in, err := source.Open(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := in.Read(context.Background(), &sink{}); !errors.Is(err, format.ErrBomb) && !errors.Is(err, format.ErrArchive) {
+		want := format.ErrBomb
+		if name == "no messages" {
+			want = format.ErrArchive
+		}
+		if err := in.Read(context.Background(), &sink{}); !errors.Is(err, want) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if found, err := in.Survey(context.Background()); err != nil || found[0].Can {
