@@ -100,6 +100,23 @@ func TestRT18StaysInert(t *testing.T) {
 	}
 }
 
+// TestTooManyComponents gives more than can be told apart: it stays one object, as it is.
+func TestTooManyComponents(t *testing.T) {
+	data := []byte(cal(strings.Repeat("Begin:VEVENT\nEND:VEVENT\n", maxComponents)))
+	all := (Rules{}).Split("x.ics", data)
+	if len(all) != 1 || !bytes.Equal(all[0].Data, data) {
+		t.Fatal(len(all))
+	}
+	if out, _, ok := (Rules{}).Shape(all[0], rule.Profile{}); !ok || !bytes.Equal(out.Data, data) {
+		t.Error("it is changed")
+	}
+	if _, changes, ok := (Rules{}).Shape(all[0], strict); ok || len(changes) != 1 {
+		t.Error(ok, changes)
+	}
+	p := place{}
+	p.twice(t, all)
+}
+
 func FuzzRules(f *testing.F) {
 	for _, s := range []string{cal(zone + a1 + a2 + b1 + noUID), cal(event("RRULE:FREQ=DAILY\nEXDATE;VALUE=DATE:20240102\nDTEND;TZID=Europe/Berlin:20240101T120000\n")),
 		"BEGIN:VCALENDAR\nVERSION:1.0\nBEGIN:VEVENT\nDTSTART:19960401T033000Z\nRRULE:MP1 1+ SU #4\nDALARM:19960401T023000Z;PT5M;2;Wake\nSUMMARY;ENCODING=QUOTED-PRINTABLE:=C3=A4=\nb\nEND:VEVENT\nEND:VCALENDAR\n",

@@ -63,6 +63,12 @@ const theTarget = "the target can't have"
 
 func (s *shaper) shape() (item.Record, bool) {
 	r, p := s.record, s.profile
+	if tooMany(r.Data) {
+		if p.Strict {
+			return s.refuse("it has more components than can be told apart")
+		}
+		return r, true
+	}
 	f := contentline.Parse(r.Data)
 	if !s.open(f) {
 		if p.Strict {

@@ -1,6 +1,7 @@
 package calendar
 
 import (
+	"bytes"
 	"path"
 	"strconv"
 	"strings"
@@ -19,6 +20,31 @@ const (
 	copyRatio = 64        // times the file's size, likewise
 )
 
+// maxComponents is how many components a file may have that is taken apart: more would take more memory than a calendar
+// is worth. Such a file is one object, which strict targets refuse.
+const maxComponents = 400_000
+
+// tooMany reports whether a file has more components than that, without taking it apart.
+func tooMany(data []byte) bool {
+	const begin = "BEGIN"
+	if len(data) < maxComponents*len("BEGIN:A\n") {
+		return false
+	}
+	n := 0
+	for i := 0; ; i++ {
+		j := bytes.IndexByte(data[i:], ':')
+		if j < 0 {
+			return false
+		}
+		if i += j; i >= len(begin) && contentline.EqualFold(data[i-len(begin):i], begin) {
+			if n++; n > maxComponents {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Rules are the rules of calendar objects: events, tasks and journal entries, and
 // whatever else stands in a calendar, which is carried as it is. docs/SPEC.md section 9.4.
 type Rules struct{}
@@ -30,6 +56,9 @@ type Rules struct{}
 // VCALENDAR, are objects too. Time zones that nothing names are in the first object of
 // their calendar, or one by themselves. Lines outside of any component are left out: see Stray.
 func (Rules) Split(name string, data []byte) []item.Record {
+	if tooMany(data) {
+		return []item.Record{{Kind: item.Calendar, Label: "more components than can be told apart", Data: data}}
+	}
 	s := split(contentline.Parse(data), len(data))
 	if name != "" {
 		book := strings.TrimSuffix(path.Base(name), path.Ext(name))
@@ -60,6 +89,9 @@ func split(f *contentline.File, size int) *splitter {
 // Stray returns the lines of a file that are outside of any component, joined, and so in
 // no record of Split.
 func Stray(data []byte) string {
+	if tooMany(data) {
+		return ""
+	}
 	var lines []string
 	for p := range contentline.Parse(data).Root.Properties() {
 		if line := strings.TrimSpace(strings.TrimPrefix(string(p.Raw()), "\ufeff")); line != "" {
