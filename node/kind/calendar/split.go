@@ -42,7 +42,6 @@ func tooMany(data []byte) bool {
 			}
 		}
 	}
-	return false
 }
 
 // Rules are the rules of calendar objects: events, tasks and journal entries, and
