@@ -311,8 +311,10 @@ func (r *Routes) pick(now time.Time, may only, waited time.Duration) (_ *lane, a
 			return l, 0, nil
 		}
 	}
-	if first != nil && first.busy() > 0 {
-		soon(first.stalls().Sub(now))
+	for _, l := range usable { // one that stalls is not waited for
+		if l.busy() > 0 {
+			soon(l.stalls().Sub(now))
+		}
 	}
 	return nil, again, nil
 }
