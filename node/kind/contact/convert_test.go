@@ -190,7 +190,7 @@ func TestShapeStrict(t *testing.T) {
 		{"bare parameters", "3.0", head + "TEL;HOME;VOICE:1", head + "TEL;TYPE=HOME,VOICE:1", ""},
 		{"empty parameter", "3.0", head + "NOTE;LANGUAGE=:a", head + "NOTE:a", "dropped"},
 		{"blanks", "3.0", head + "NOTE ;A = b:c", head + "NOTE;A=b:c", ""},
-		{"phonetic name of Japanese phones", "3.0", head + "SOUND;TYPE=X-IRMC-N:a;;;;", head + "SOUND;TYPE=X-IRMC-N:a", ""},
+		{"phonetic name of Japanese phones", "3.0", head + "SOUND;TYPE=X-IRMC-N:a;;;;", head + "SOUND;TYPE=X-IRMC-N:a", "altered"},
 		{"Android's nickname", "3.0", head + "X-ANDROID-CUSTOM:vnd.android.cursor.item/nickname;x;1;;", head + "NICKNAME:x", "moved"},
 		{"Android's event", "3.0", head + "X-ANDROID-CUSTOM:vnd.android.cursor.item/contact_event;1999-07-10;1;;", head + "item1.X-ABDATE:1999-07-10\nitem1.X-ABLabel:_$!<Anniversary>!$_", "moved"},
 		{"Android's relation", "3.0", head + "X-ANDROID-CUSTOM:vnd.android.cursor.item/relation;Bob;0;pal;;", head + "item1.X-ABRELATEDNAMES:Bob\nitem1.X-ABLabel:pal", "moved"},

@@ -163,6 +163,7 @@ func (s *shaper) mendParts(p *cl.Property) {
 			parts = parts[:len(parts)-1]
 		}
 		p.SetValue(strings.Join(parts, ";"))
+		s.notes.add("SOUND", item.EffectAltered, "its empty parts are left out", v, p.Value())
 	case strings.HasPrefix(p.Name(), "X-") && !strings.HasPrefix(p.Name(), keepName) && len(cl.SplitUnescaped(v, ';')) > 1:
 		s.notes.add(p.Name(), item.EffectAltered, "the target puts backslashes before its semicolons", v, "")
 	}
