@@ -84,7 +84,8 @@ type sandbox struct {
 	state  string
 	home   string
 	trap   trap
-	token  string        // in the secret file
+	token  string // in the secret file
+	known  string
 	cpu    time.Duration // of the last process
 	hits   atomic.Int64
 	last   atomic.Value
@@ -97,7 +98,7 @@ const secretToken = "b6kq-not-for-you-9w2z"
 func newSandbox(t *testing.T, c hostileFile) *sandbox {
 	t.Helper()
 	base := t.TempDir()
-	s := &sandbox{t: t, base: base, outDir: filepath.Join(base, "a", "b", "out"), state: filepath.Join(base, "a", "b", "state"), home: filepath.Join(base, "a", "b", "home"), token: secretToken}
+	s := &sandbox{t: t, base: base, known: c.known, outDir: filepath.Join(base, "a", "b", "out"), state: filepath.Join(base, "a", "b", "state"), home: filepath.Join(base, "a", "b", "home"), token: secretToken}
 	inDir := filepath.Join(base, "a", "b", "in")
 	for _, d := range []string{s.outDir, s.state, s.home, inDir, filepath.Join(s.home, "tmp")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
@@ -245,6 +246,16 @@ func (s *sandbox) check(said string) {
 	})
 }
 
+// complain fails for what takes too much or loses something, unless that is known.
+func (s *sandbox) complain(format string, args ...any) {
+	s.t.Helper()
+	if s.known != "" {
+		s.t.Logf("known (%s): "+format, append([]any{s.known}, args...)...)
+		return
+	}
+	s.t.Errorf(format, args...)
+}
+
 // head reads what a search for the secret needs: small files whole, of large ones the beginning.
 func head(path string) ([]byte, error) {
 	f, err := os.Open(path)
@@ -308,7 +319,7 @@ func probe(t *testing.T, self, name string, c hostileFile) {
 	}
 	t.Logf("%d KiB file: %d records, %d files, %d changes, %v, %.1f s CPU, peak %d MiB, %s", size>>10, got.Records, got.Files, got.Changes, got.Verdicts, s.cpu.Seconds(), got.PeakKiB>>10, got.Err)
 	if limit := maxRSS + 2*min(size, 64<<20); !raced && got.PeakKiB<<10 > limit {
-		t.Errorf("it took %d MiB, more than %d", got.PeakKiB>>10, limit>>20)
+		s.complain("it took %d MiB, more than %d", got.PeakKiB>>10, limit>>20)
 	}
 }
 
@@ -352,7 +363,7 @@ func TestCommand(t *testing.T) {
 			t.Errorf("exit %d: %.1000s", exit, stderr)
 		}
 		if peak<<10 > maxRSS {
-			t.Errorf("it took %d MiB, more than %d", peak>>10, maxRSS>>20)
+			s.complain("it took %d MiB, more than %d", peak>>10, maxRSS>>20)
 		}
 		s.checkText(stdout + stderr)
 		if exit != 0 && exit != env.ExitLeftBehind {
@@ -389,7 +400,7 @@ func (s *sandbox) compare(c hostileFile, decant, into string, args []string) {
 		s.t.Errorf("report: exit %d: %.600s", exit, stderr)
 	}
 	if peak<<10 > maxRSS {
-		s.t.Errorf("the report took %d MiB", peak>>10)
+		s.complain("the report took %d MiB", peak>>10)
 	}
 	_, path, _ := strings.Cut(into, ":")
 	came, err := os.ReadFile(path)
@@ -427,7 +438,7 @@ func (s *sandbox) compare(c hostileFile, decant, into string, args []string) {
 	if n := len(r.Silent()); n > 0 {
 		var b strings.Builder
 		r.WriteLosses(&b, 12)
-		s.t.Errorf("%d silent losses of %d properties\n%s", n, r.StrictProperties, &b)
+		s.complain("%d silent losses of %d properties\n%s", n, r.StrictProperties, &b)
 	}
 	s.run(nil, decant, args...)
 	if again, err := os.ReadFile(path); err != nil || !bytes.Equal(came, again) {
