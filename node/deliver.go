@@ -80,7 +80,7 @@ func stagedRecords(t *folder.Target, plan *preview.Plan) deliver.Records {
 			}
 			for i := range page.Entries {
 				e := &page.Entries[i]
-				if e.Kind != k || !e.Staged() || e.State != preview.Settled || e.Size > kind.MaxRecordFile {
+				if e.Kind != k || !e.Staged() || e.State != preview.Settled {
 					continue
 				}
 				if err := splitFile(k, e.SourcePath(), func() (io.ReadCloser, error) { return t.Tree().OpenRead(e.Dest) }, each); err != nil {
@@ -101,6 +101,9 @@ func splitFile(k item.Kind, path string, open func() (io.ReadCloser, error), eac
 	data, err := io.ReadAll(io.LimitReader(f, kind.MaxRecordFile+1))
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
+	}
+	if len(data) > kind.MaxRecordFile {
+		return each(item.Record{Kind: k, Label: path, From: path})
 	}
 	for _, r := range kind.Rules(k).Split(path, data) {
 		if err := each(r); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/decant-dev/decant/node/apply"
 	"github.com/decant-dev/decant/node/deliver"
@@ -66,7 +67,7 @@ func addDelivered(t *transferDir, r *report.Report) error {
 		return err
 	}
 	return d.Each(func(goal string, s *deliver.Step, o *deliver.Outcome) error {
-		e := report.Entry{Kind: s.Kind, Book: s.Book, Record: s.Label, From: s.From, Verdict: s.Verdict, With: s.With, Why: s.Why, Changes: s.Changes}
+		e := report.Entry{Kind: s.Kind, Book: s.Book, Record: s.Label, From: s.From, Verdict: s.Verdict, With: s.With, Why: s.Why, Changes: slices.Concat(s.Changes, o.Changes)}
 		switch {
 		case s.Refused:
 			e.Refused = "the target can't take it"

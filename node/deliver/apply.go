@@ -356,6 +356,7 @@ func (a *applier) writeBatch(ctx context.Context, g int, p *part, all []*work) (
 		todo, writes = append(todo, w), append(writes, w.s.order())
 	}
 	tried := 0
+	altering, _ := a.d.goals[g].Target.(target.Altering)
 	if len(writes) > 0 {
 		err = a.d.goals[g].Target.Write(ctx, p.Kind, writes, func(i int, now target.Existing, werr error) error {
 			w := todo[i]
@@ -363,6 +364,9 @@ func (a *applier) writeBatch(ctx context.Context, g int, p *part, all []*work) (
 			switch refused := (*target.RefusedError)(nil); {
 			case werr == nil:
 				w.out = Outcome{State: Done, ID: now.ID, Version: now.Version, Sum: sha256.Sum256(now.Data), Wrote: true}
+				if altering != nil {
+					w.out.Changes = altering.Altered(p.Kind, w.s.content(), now.Data)
+				}
 			case errors.Is(werr, target.ErrEdited):
 				edited = append(edited, w)
 			case errors.As(werr, &refused):

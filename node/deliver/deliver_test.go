@@ -332,3 +332,17 @@ func TestNothing(t *testing.T) {
 		t.Errorf("%+v", res)
 	}
 }
+
+// TestTooLarge: a file that can't be brought in is told.
+func TestTooLarge(t *testing.T) {
+	d := prepare(t, MemLog{}, open(t, directory(t)), func(_ context.Context, k item.Kind, each func(item.Record) error) error {
+		return each(item.Record{Kind: k, Label: "Contacts/huge.vcf"})
+	})
+	p := d.Summary()[0]
+	if p.Total != 1 || p.Refused != 1 || len(p.Lines) != 1 || !strings.Contains(p.Lines[0].Why, "too large") {
+		t.Errorf("%+v", p)
+	}
+	if res := apply(t, d); res.Failed != 1 || res.Written != 0 {
+		t.Errorf("%+v", res)
+	}
+}

@@ -27,7 +27,8 @@ type Options struct {
 	Kinds   []item.Kind // empty is all
 }
 
-// Records yields the incoming records of one kind.
+// Records yields the incoming records of one kind. One without Data is a file that is too
+// large to be brought in as records: it is refused, and stays a file of the collection.
 type Records func(ctx context.Context, k item.Kind, each func(item.Record) error) error
 
 // Delivery is one delivery and its log. Its methods run one at a time.
@@ -136,7 +137,12 @@ func (d *Delivery) prepare(ctx context.Context, g int, k item.Kind, records Reco
 			}
 			profile.Region, known = opts.Region, true
 		}
-		out, changed, ok := rules.Shape(r, profile)
+		out, changed, ok := r, []item.Change(nil), false
+		if r.Data == nil {
+			changed = []item.Change{{Kind: k, Record: r.Label, From: r.From, Effect: item.EffectDropped, Why: "the file is too large to be brought in; it is with the others of the collection"}}
+		} else {
+			out, changed, ok = rules.Shape(r, profile)
+		}
 		if !ok {
 			refused = append(refused, Step{Kind: k, Label: r.Label, Book: r.Book, Path: r.Path, From: r.From, Changes: changed, Refused: true})
 			return ctx.Err()

@@ -94,6 +94,8 @@ type Outcome struct {
 	Sum     [32]byte `json:"sum,omitzero"` // SHA-256 of its content
 	Wrote   bool     `json:"wrote,omitempty"`
 	Why     string   `json:"why,omitempty"` // of Failed
+
+	Changes []item.Change `json:"changes,omitempty"` // what the target itself made of it
 }
 
 // Keys of a log: "h" the header, then by goal and kind: "s" steps, "o" outcomes, "f" and "b" what a

@@ -174,7 +174,7 @@ func (g *gatherer) next(b book, c *container) error {
 		name = strings.ToLower(tops[b.kind])
 	}
 	if c.part > 1 {
-		name += "-" + strconv.Itoa(c.part)
+		name += fmt.Sprintf("_%03d", c.part) // behind the first in the order of names
 	}
 	f, _, err := g.create(tops[b.kind], name, extensions[b.kind])
 	if err != nil {

@@ -177,3 +177,16 @@ func TestLongContainers(t *testing.T) {
 		t.Errorf("%d lines", sum)
 	}
 }
+
+// TestBooksOfParts: a container that goes on in other files is one book, in the order of the files' names.
+func TestBooksOfParts(t *testing.T) {
+	names := []string{"Messages/sms.messages.ndjson", "Messages/sms_002.messages.ndjson", "Messages/sms_010.messages.ndjson"}
+	if !slices.IsSorted(names) {
+		t.Error("the parts are not in their order")
+	}
+	for _, name := range names {
+		if r := kind.Rules(item.Message).Split(name, []byte("{}\n")); len(r) != 1 || r[0].Book != "sms" {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}

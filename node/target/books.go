@@ -57,6 +57,13 @@ type Books interface {
 	Close() error
 }
 
+// Altering is implemented by targets that may hold something else than what was written to
+// them, so that a report can tell it.
+type Altering interface {
+	// Altered tells how what the target holds differs from what was written.
+	Altered(k item.Kind, written, held []byte) []item.Change
+}
+
 // Whole is implemented by targets that are one file, so that undoing can restore it exactly.
 type Whole interface {
 	// Snapshot returns the file's bytes, nil if it is not there.

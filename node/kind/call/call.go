@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -215,7 +214,7 @@ var _ rule.Rules = Rules{}
 
 // Split makes a record of each line.
 func (Rules) Split(file string, data []byte) []item.Record {
-	book := strings.TrimSuffix(path.Base(file), Extension)
+	book := message.Book(file, Extension)
 	var out []item.Record
 	number := 0
 	for line := range bytes.Lines(data) {

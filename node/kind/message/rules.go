@@ -40,9 +40,19 @@ func lines(data []byte, each func(number int, offset int64, line []byte)) {
 	}
 }
 
+// Book returns the book of a container by its path: its name without the extension, and
+// without the number of one that goes on from another (docs/SPEC.md section 9.3).
+func Book(file, extension string) string {
+	name := strings.TrimSuffix(path.Base(file), extension)
+	if n := len(name) - 4; n > 0 && name[n] == '_' && strings.Trim(name[n+1:], "0123456789") == "" {
+		return name[:n]
+	}
+	return name
+}
+
 // Split makes a record of each line.
 func (Rules) Split(file string, data []byte) []item.Record {
-	book := strings.TrimSuffix(path.Base(file), Extension)
+	book := Book(file, Extension)
 	out := make([]item.Record, 0, bytes.Count(data, []byte("\n"))+1)
 	lines(data, func(number int, _ int64, line []byte) {
 		line = bytes.TrimSpace(line)
