@@ -263,10 +263,7 @@ func (r *reader) describe(l *large, st source.Stat) {
 		l.update.XAttrs = r.u.xattrs(it, l.file)
 	}
 	if it.Kind == item.Photo {
-		head := make([]byte, min(st.Size, photo.HeadSize))
-		if n, _ := l.file.ReadAt(head, 0); n > 0 {
-			l.update.TakenAt = photo.TakenAt(head[:n])
-		}
+		l.update.TakenAt = photo.Read(it.Path, l.file, st.Size).TakenAt // films keep it at their end
 	}
 	l.upToDate = l.attempt == 0 && l.update.TakenAt == it.TakenAt && len(l.update.XAttrs) == len(it.XAttrs)
 }

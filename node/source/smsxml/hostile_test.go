@@ -188,10 +188,9 @@ func TestSurveyCountsWhatIsThere(t *testing.T) {
 	if found, err := evil.Survey(context.Background()); err != nil || found[0].Can || found[0].Why == "" {
 		t.Errorf("%+v %v", found, err)
 	}
-	if ctx, stop := context.WithCancel(context.Background()); true {
-		stop()
-		if err := a.Read(ctx, &sink{}); !errors.Is(err, context.Canceled) {
-			t.Errorf("a reading that was stopped: %v", err)
-		}
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	if err := a.Read(ctx, &sink{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a reading that was stopped: %v", err)
 	}
 }
