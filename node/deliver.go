@@ -19,6 +19,9 @@ import (
 type Delivery struct {
 	Parts     []deliver.Part `json:"parts"`
 	Conflicts int64          `json:"conflicts"`
+	// Untaken counts by kind the records that no target takes. A transfer has them in its directory; an import brings them
+	// nowhere.
+	Untaken map[string]int64 `json:"untaken,omitempty"`
 
 	d *deliver.Delivery
 }
@@ -28,8 +31,8 @@ func (d *Delivery) Each(f func(goal string, s *deliver.Step, o *deliver.Outcome)
 	return d.d.Each(f)
 }
 
-func newDelivery(d *deliver.Delivery) *Delivery {
-	return &Delivery{Parts: d.Summary(), Conflicts: d.Conflicts(), d: d}
+func newDelivery(d *deliver.Delivery, untaken map[string]int64) *Delivery {
+	return &Delivery{Parts: d.Summary(), Conflicts: d.Conflicts(), Untaken: untaken, d: d}
 }
 
 // DeliveryChoice is a person's answer to a Delivery.
@@ -129,7 +132,7 @@ func (r *receiving) prepareDelivery(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	kill.Point(kill.ReceiverDeliverPlanned)
-	if err := askPerson(ctx, d, r.opts.ConfirmDelivery); err != nil {
+	if err := askPerson(ctx, d, nil, r.opts.ConfirmDelivery); err != nil {
 		return err
 	}
 	r.st.Deliver = deliverAccepted
@@ -137,11 +140,11 @@ func (r *receiving) prepareDelivery(ctx context.Context) error {
 }
 
 // askPerson shows a delivery to the person and notes what they decide.
-func askPerson(ctx context.Context, d *deliver.Delivery, confirm func(context.Context, *Delivery) (DeliveryChoice, error)) error {
+func askPerson(ctx context.Context, d *deliver.Delivery, untaken map[string]int64, confirm func(context.Context, *Delivery) (DeliveryChoice, error)) error {
 	if confirm == nil {
 		return ErrDeclined
 	}
-	c, err := confirm(ctx, newDelivery(d))
+	c, err := confirm(ctx, newDelivery(d, untaken))
 	if err != nil {
 		return err
 	}

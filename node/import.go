@@ -137,7 +137,27 @@ func (n *Node) planImport(ctx context.Context, t *transferDir, m *meta, opts Imp
 		return 0, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	kill.Point(kill.ReceiverDeliverPlanned)
-	return int64(len(g.Changes)), askPerson(ctx, d, opts.Confirm)
+	untaken, dropped := missed(g.Records, goals, opts.Kinds)
+	if err := putChanges(t.j, append(g.Changes, dropped...)); err != nil {
+		return 0, err
+	}
+	return int64(len(g.Changes)), askPerson(ctx, d, untaken, opts.Confirm)
+}
+
+// missed tells which records no target takes, though the person has not left them out.
+func missed(records map[item.Kind]int64, goals []deliver.Goal, chosen []item.Kind) (map[string]int64, []item.Change) {
+	var changes []item.Change
+	untaken := map[string]int64{}
+	for _, k := range item.Kinds {
+		n := records[k]
+		taken := slices.ContainsFunc(goals, func(g deliver.Goal) bool { return slices.Contains(g.Target.Kinds(), k) })
+		if n == 0 || taken || len(chosen) > 0 && !slices.Contains(chosen, k) {
+			continue
+		}
+		untaken[k.String()] = n
+		changes = append(changes, item.Change{Kind: k, Record: fmt.Sprintf("all %d", n), Effect: item.EffectDropped, Why: "none of the targets takes records of this kind"})
+	}
+	return untaken, changes
 }
 
 // gatheredRecords yields the records of a directory that gather has made.

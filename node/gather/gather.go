@@ -37,9 +37,9 @@ type Source struct {
 
 // Gathered is what was found.
 type Gathered struct {
-	Records map[item.Kind]int64
-	Files   int64
-	Roots   []string // the top-level directories below dir, absolute, sorted
+	Records map[item.Kind]int64 // files that are no records included
+	Files   int64               // of them
+	Roots   []string            // the top-level directories below dir, absolute, sorted
 	Changes []item.Change
 }
 
@@ -227,6 +227,7 @@ func (g *gatherer) File(path string, k item.Kind, modified time.Time, open func(
 	}
 	defer r.Close()
 	g.result.Files++
+	g.result.Records[k]++
 	if k == item.Note && g.source.Label != "" {
 		path = clean(g.source.Label) + "/" + path
 	}

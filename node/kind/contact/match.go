@@ -134,7 +134,8 @@ func contentKey(all []string) [32]byte {
 
 // Match finds for each incoming card the one that is meant to be the same, by the first
 // of these rules that applies: A the UID, B everything that it says, C the name and a number or an
-// address. A card that shares only a number or address is a suggestion, and is added.
+// address. A card that shares only a number or address is a suggestion, and is added; so is
+// one that rule C finds among those that come with it: a book keeps the entries that it has.
 func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts rule.Options) ([]rule.Decision, error) {
 	m := matcher{
 		existing: existing, incoming: incoming, opts: opts,
@@ -286,12 +287,20 @@ func (m *matcher) decide(i int) rule.Decision {
 		return m.sameUID(i, at)
 	}
 	fuzzy := !m.opts.NoFuzzy && !x.broken
+	twin, reason := -1, ""
 	if fuzzy {
-		if at, why, ok := m.alike(x); ok {
+		if at, why, ok := m.alike(x); ok && at < len(m.existing) {
 			return m.join(i, at, why)
+		} else if ok { // both come from the person's own books, who has kept them apart so far
+			twin, reason = at, why
 		}
 	}
 	if d, ok := m.within(i); ok {
+		return d
+	}
+	if twin >= 0 {
+		d := m.add(i, rule.Suggest)
+		d.With, d.Why = twin, reason
 		return d
 	}
 	if fuzzy {
@@ -334,6 +343,9 @@ func (m *matcher) within(i int) (d rule.Decision, ok bool) {
 		return d, false
 	}
 	for _, at := range m.named[m.come[i].name] {
+		if at >= len(m.existing) {
+			continue
+		}
 		out, changes, done := m.merge(at, m.incoming[i])
 		if done && out == nil && (!ok || len(changes) == 0) {
 			d, ok = rule.Decision{Verdict: rule.Same, With: at, Why: "it says no more", Changes: changes}, true

@@ -15,10 +15,18 @@ import (
 // DeliveryLines shows what would become of the records in the targets. details names
 // every merged, contradicting, similar and refused record that the plan keeps.
 func DeliveryLines(d *node.Delivery, details bool) []string {
-	if len(d.Parts) == 0 {
-		return []string{"", "No records for the targets."}
-	}
 	var lines []string
+	for _, k := range item.Kinds {
+		if n := d.Untaken[k.String()]; n > 0 {
+			lines = append(lines, fmt.Sprintf("%s: none of the targets takes them", Plural(n, k.String())))
+		}
+	}
+	if len(lines) > 0 {
+		lines = append([]string{""}, lines...)
+	}
+	if len(d.Parts) == 0 {
+		return append(lines, "", "No records for the targets.")
+	}
 	goal := ""
 	t := table{}
 	flush := func() {
