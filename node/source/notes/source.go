@@ -239,7 +239,11 @@ func (d *directory) file(name string) error {
 			return d.change(at, item.EffectDropped, "it could not be read: "+err.Error())
 		}
 		defer f.Close()
-		return d.evernote(d.ctx, f, path.Join(d.path, note.Clean(strings.TrimSuffix(name, path.Ext(name)))), d.from+"/"+at, d.walker.names, d.to)
+		err = d.evernote(d.ctx, f, path.Join(d.path, note.Clean(strings.TrimSuffix(name, path.Ext(name)))), d.from+"/"+at, d.walker.names, d.to)
+		if errors.Is(err, enex.ErrForm) { // the notes before that are there, and the other files are none of its business
+			return d.change(at, item.EffectDropped, "reading it ended there: "+err.Error())
+		}
+		return err
 	case markdown.IsText(name) && info.Size() <= MaxNote:
 		data, err := fs.ReadFile(d.fs, at)
 		if err != nil {

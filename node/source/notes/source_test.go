@@ -164,3 +164,25 @@ func TestFind(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestBrokenExport: a file of Evernote that can't be read to its end is told, and the other notes arrive.
+func TestBrokenExport(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"a.enex": `<!DOCTYPE x [<!ENTITY a "b">]><en-export>`,
+		"b.md":   "# here\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var got collector
+	if err := s.Read(t.Context(), &got); err != nil || len(got.records) != 1 || len(got.changes) != 1 || !strings.Contains(got.changes[0].Why, "no file of Evernote") {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
