@@ -114,7 +114,14 @@ func (d *PeerDialer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w.inflight.Add(1)
 	defer w.inflight.Add(-1)
-	return w.http.RoundTrip(r)
+	resp, err := w.http.RoundTrip(r)
+	w.mu.Lock()
+	retired := w.retired
+	w.mu.Unlock()
+	if retired { // while this request was on its way there: net/http has forgotten by it that idle connections are to close
+		w.http.CloseIdleConnections()
+	}
+	return resp, err
 }
 
 // await waits for a way.
