@@ -287,8 +287,8 @@ func each(t *testing.T, f func(t *testing.T, c hostileFile)) {
 
 // TestProbes lets each package read what is meant for it, in a process of its own.
 func TestProbes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes")
+	if testing.Short() || raced {
+		t.Skip("takes minutes, and with the race detector many: run it without")
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -331,8 +331,8 @@ var command = sync.OnceValues(func() (string, error) { return env.Binary(env.Pla
 
 // TestCommand imports every file through the command.
 func TestCommand(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes")
+	if testing.Short() || raced {
+		t.Skip("takes minutes, and with the race detector many: run it without")
 	}
 	decant, err := command()
 	if err != nil {
