@@ -36,7 +36,7 @@ func (d *demo) makeRecords() (err error) {
 	}
 	x := &r.exports
 	r.sources = []string{"vcf:" + x.Contacts, "ics:" + x.Calendar, "smsxml:" + x.Messages, "smsxml:" + x.Calls, "bookmarks:" + x.Bookmarks, "notes:" + x.Notes, "wifi:" + x.Networks}
-	r.into = []string{"vcf:" + r.apps.Contacts, "ics:" + r.apps.Calendar, "bookmarks:" + r.apps.Bookmarks, "smsxml:" + filepath.Join(apps, "sms.xml"),
+	r.into = []string{"vcf:" + r.apps.Contacts, "ics:" + r.apps.Calendar, "bookmarks:" + r.apps.Bookmarks, "smsxml:" + filepath.Join(apps, "sms.xml"), "smsxml:" + filepath.Join(apps, "calls.xml"),
 		"notes:" + filepath.Join(apps, "Notes"), "wifi:" + filepath.Join(apps, "networks.mobileconfig")}
 	if err := os.Mkdir(filepath.Join(apps, "Notes"), 0o700); err != nil {
 		return err
