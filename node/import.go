@@ -137,7 +137,7 @@ func (n *Node) planImport(ctx context.Context, t *transferDir, m *meta, opts Imp
 		return 0, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
 	kill.Point(kill.ReceiverDeliverPlanned)
-	untaken, dropped := missed(g.Records, goals, opts.Kinds)
+	untaken, dropped := missed(g.Records, d.Summary(), opts.Kinds)
 	if err := putChanges(t.j, append(g.Changes, dropped...)); err != nil {
 		return 0, err
 	}
@@ -145,12 +145,12 @@ func (n *Node) planImport(ctx context.Context, t *transferDir, m *meta, opts Imp
 }
 
 // missed tells which records no target takes, though the person has not left them out.
-func missed(records map[item.Kind]int64, goals []deliver.Goal, chosen []item.Kind) (map[string]int64, []item.Change) {
+func missed(records map[item.Kind]int64, parts []deliver.Part, chosen []item.Kind) (map[string]int64, []item.Change) {
 	var changes []item.Change
 	untaken := map[string]int64{}
 	for _, k := range item.Kinds {
 		n := records[k]
-		taken := slices.ContainsFunc(goals, func(g deliver.Goal) bool { return slices.Contains(g.Target.Kinds(), k) })
+		taken := slices.ContainsFunc(parts, func(p deliver.Part) bool { return p.Kind == k.String() })
 		if n == 0 || taken || len(chosen) > 0 && !slices.Contains(chosen, k) {
 			continue
 		}

@@ -57,7 +57,7 @@ var places = []place{
 			}
 			return targetdav.Open(ctx, c)
 		}},
-	{scheme: "smsxml", argument: "FILE", what: "an archive of SMS Backup & Restore: messages, or calls; a new one holds calls if its name begins with calls", file: true, find: sourcesmsxml.Find,
+	{scheme: "smsxml", argument: "FILE", what: "an archive of SMS Backup & Restore: messages or calls; a new file holds what there is, of both what its name says", file: true, find: sourcesmsxml.Find,
 		source: reads(sourcesmsxml.Open), target: writes(targetsmsxml.Open)},
 	{scheme: "smsie", argument: "ZIP", what: "an archive of SMS Import/Export: messages or calls", file: true, find: sourcesmsie.Find,
 		source: reads(sourcesmsie.Open), target: writes(targetsmsie.Open)},

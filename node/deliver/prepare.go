@@ -103,8 +103,12 @@ func Prepare(ctx context.Context, log Log, goals []Goal, records Records, opts O
 			if err != nil {
 				return nil, fmt.Errorf("%s: %ss: %w", goals[i].Name, k, err)
 			}
-			if p.Steps > 0 {
-				g.Parts = append(g.Parts, *p)
+			if p.Steps == 0 {
+				continue
+			}
+			g.Parts = append(g.Parts, *p)
+			if one, ok := goals[i].Target.(target.OneKind); ok && one.OneKind() {
+				break
 			}
 		}
 		d.head.Goals = append(d.head.Goals, g)

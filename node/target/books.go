@@ -64,6 +64,13 @@ type Altering interface {
 	Altered(k item.Kind, written, held []byte) []item.Change
 }
 
+// OneKind is implemented by targets that can hold records of one kind only, and as long as
+// they hold none may return several from Kinds: the first of these of which there are
+// records is what they get.
+type OneKind interface {
+	OneKind() bool
+}
+
 // Whole is implemented by targets that are one file, so that undoing can restore it exactly.
 type Whole interface {
 	// Snapshot returns the file's bytes, nil if it is not there.

@@ -31,7 +31,8 @@ import (
 // Archive is one file, of messages or of calls.
 type Archive struct {
 	*wholefile.File
-	kind item.Kind
+	kind  item.Kind
+	empty bool // it holds nothing yet: what is written first decides its kind
 }
 
 var (
@@ -39,15 +40,15 @@ var (
 	_ target.Whole = (*Archive)(nil)
 )
 
-// Open opens an archive. One that is not there yet will hold calls if its name begins with
-// "calls", as the app names them, else messages.
+// Open opens an archive. One that is not there yet will hold what is written to it first,
+// messages or calls.
 func Open(path string) (*Archive, error) {
 	f, err := wholefile.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	a := &Archive{File: f, kind: item.Message}
-	if strings.HasPrefix(strings.ToLower(filepath.Base(path)), "calls") {
+	a := &Archive{File: f, kind: item.Message, empty: true}
+	if strings.Contains(strings.ToLower(filepath.Base(path)), "calls") {
 		a.kind = item.Call
 	}
 	in, err := f.Open()
@@ -62,15 +63,24 @@ func Open(path string) (*Archive, error) {
 	if _, err := r.Next(); r.Root().Name == "" {
 		return nil, fmt.Errorf("%s: %w", filepath.Base(path), err)
 	}
-	a.kind = item.Message
+	a.kind, a.empty = item.Message, false
 	if r.Root().Name == "calls" {
 		a.kind = item.Call
 	}
 	return a, nil
 }
 
-// Kinds returns the one kind that the archive holds.
-func (a *Archive) Kinds() []item.Kind { return []item.Kind{a.kind} }
+// Kinds returns the one kind that the archive holds; both, if it holds nothing yet, the
+// likelier one by its name first: the app calls archives of calls "calls-…".
+func (a *Archive) Kinds() []item.Kind {
+	if !a.empty {
+		return []item.Kind{a.kind}
+	}
+	return []item.Kind{a.kind, item.Message + item.Call - a.kind}
+}
+
+// OneKind implements target.OneKind.
+func (a *Archive) OneKind() bool { return true }
 
 // Profile says that the target takes what its format can say.
 func (a *Archive) Profile(context.Context, item.Kind) (rule.Profile, error) {
@@ -156,8 +166,11 @@ type plan struct {
 
 // Write carries out all changes in one rewriting of the file.
 func (a *Archive) Write(ctx context.Context, k item.Kind, changes []target.Write, done func(int, target.Existing, error) error) error {
+	if a.empty && len(changes) > 0 {
+		a.kind, a.empty = k, false
+	}
 	if k != a.kind {
-		return fmt.Errorf("an archive of one kind holds no %s", k)
+		return refuse(changes, a.kind, done)
 	}
 	p := &plan{Plan: wholefile.NewPlan(changes, func(data []byte) (string, error) {
 		c, err := a.canonical(data)
@@ -185,6 +198,16 @@ func (a *Archive) Write(ctx context.Context, k item.Kind, changes []target.Write
 		}
 	}
 	return p.Report(a.now, done)
+}
+
+// refuse answers for records of the kind that the archive does not hold.
+func refuse(changes []target.Write, holds item.Kind, done func(int, target.Existing, error) error) error {
+	for i := range changes {
+		if err := done(i, target.Existing{}, &target.RefusedError{Why: fmt.Sprintf("the file holds %ss: name another one for these", holds)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // now is what the archive holds for a record that was written.

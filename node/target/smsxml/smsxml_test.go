@@ -285,3 +285,38 @@ func TestCalls(t *testing.T) {
 		t.Errorf("%d calls are left", len(e))
 	}
 }
+
+// TestNewArchive: a file that is not there yet holds what comes first, and refuses the other kind by name.
+func TestNewArchive(t *testing.T) {
+	call := item.Record{Kind: item.Call, Data: []byte(`{"type":"call","date":1700000000000,"number":"+4930123456","duration":7,"direction":"in"}`)}
+	message := item.Record{Kind: item.Message, Data: []byte(`{"type":"sms","date":1700000000000,"box":"inbox","body":"hello"}`)}
+	for _, name := range []string{"new.xml", "calls-2024.xml"} {
+		a, err := Open(filepath.Join(t.TempDir(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a.Kinds()) != 2 {
+			t.Errorf("%s takes %v", name, a.Kinds())
+		}
+		write := func(r item.Record) (e error) {
+			err := a.Write(t.Context(), r.Kind, []target.Write{{Record: r, Key: "k"}}, func(_ int, _ target.Existing, err error) error {
+				e = err
+				return nil
+			})
+			return errors.Join(e, err)
+		}
+		if err := write(call); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if refused := (*target.RefusedError)(nil); !errors.As(write(message), &refused) || !strings.Contains(refused.Why, "holds calls") {
+			t.Errorf("%s: a message among calls", name)
+		}
+		if k := a.Kinds(); len(k) != 1 || k[0] != item.Call {
+			t.Errorf("%s takes %v", name, k)
+		}
+		n := 0
+		if err := a.Read(t.Context(), item.Call, func(target.Existing) error { n++; return nil }); err != nil || n != 1 {
+			t.Errorf("%s: %d calls, %v", name, n, err)
+		}
+	}
+}
