@@ -97,13 +97,11 @@ func findChanges(v any) (out []Change) {
 type report struct {
 	byName map[string][]*said
 	wide   []*said // of components and records
-	last   *said
 }
 
 type said struct {
 	Change
 	used bool
-	line *Property // the lost property that it was used for
 }
 
 func newReport(changes []Change) *report {

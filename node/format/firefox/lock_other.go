@@ -10,7 +10,7 @@ import (
 )
 
 // ErrRunning is returned, wrapped, if Firefox has the profile open.
-var ErrRunning = errors.New("Firefox is running with this profile: close it first")
+var ErrRunning = errors.New("the profile is open in Firefox: close it first")
 
 // Lock keeps Firefox from opening a profile until the result is closed. A Firefox that has
 // it open holds the file parent.lock so that nobody else can write it.

@@ -14,7 +14,7 @@ import (
 )
 
 // ErrRunning is returned, wrapped, if Firefox has the profile open.
-var ErrRunning = errors.New("Firefox is running with this profile: close it first")
+var ErrRunning = errors.New("the profile is open in Firefox: close it first")
 
 // Lock keeps Firefox from opening a profile, as another Firefox would, until the result is
 // closed. It locks the file .parentlock and looks at the link lock, whose target is

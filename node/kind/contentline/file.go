@@ -291,7 +291,7 @@ func (p *fileParser) join() joined {
 	case (len(next) == 0 || base64Line(next)) && s.saysBase64():
 		how = p.joinBase64(next)
 	case s.first > s.Start && s.lastByte() == '\\' && len(next) > 0 && !likeProperty(next):
-		how = p.joinBackslash(next)
+		how = p.joinBackslash()
 	}
 	return how
 }
@@ -311,14 +311,14 @@ func (p *fileParser) joinBase64(next []byte) joined {
 	return how
 }
 
-func (p *fileParser) joinBackslash(next []byte) joined {
+func (p *fileParser) joinBackslash() joined {
 	s := p.scanner
 	for {
 		s.End = s.physical(s.End)
 		if s.lastByte() != '\\' || s.End >= len(s.data) {
 			return joinBackslash
 		}
-		next = s.data[s.End:s.textEnd(s.End, s.physical(s.End))]
+		next := s.data[s.End:s.textEnd(s.End, s.physical(s.End))]
 		if len(next) == 0 || likeProperty(next) {
 			return joinBackslash
 		}

@@ -46,8 +46,7 @@ func Open(dir string) (*Dir, error) {
 	if !source.IsFolder(root, ".") {
 		f, err := root.Open(".")
 		if err == nil {
-			var names []string
-			names, err = f.Readdirnames(1)
+			names, _ := f.Readdirnames(1) // what can't be listed can't be made a Maildir either
 			f.Close()
 			if len(names) > 0 {
 				err = fmt.Errorf("%s is neither a Maildir nor empty", filepath.Base(dir))
