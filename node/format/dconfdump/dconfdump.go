@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"fmt"
 	"github.com/decant-dev/decant/node/format/keyfile"
 )
 
@@ -107,6 +108,22 @@ func Normal(value string) string {
 	return strings.Join(t, " ")
 }
 
+// quote writes a string in the one form that unquote reads as the same.
+func quote(text string) string {
+	b := []byte{'"'}
+	for _, r := range text {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < 0x20 || r == 0x7f:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return string(append(b, '"'))
+}
+
 // tokens cuts a value: strings with one kind of quotes, numbers in one form, words, brackets.
 func tokens(s string) (out []string, ok bool) {
 	var open []byte
@@ -122,7 +139,7 @@ func tokens(s string) (out []string, ok bool) {
 			if n == 0 {
 				return nil, false
 			}
-			out = append(out, strconv.Quote(text))
+			out = append(out, quote(text))
 			i += n
 		case strings.IndexByte("([{<", c) >= 0:
 			if open = append(open, c); len(open) > maxDepth {

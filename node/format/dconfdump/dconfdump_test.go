@@ -41,6 +41,7 @@ func TestNormal(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("[a/b]\nc='d'\n"))
+	f.Add([]byte("[0]\n0=\"\x7f\""))
 	f.Add([]byte("[a]\nx={'k': <(uint32 5, @as [], \"q\\u00e9\")>}\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		entries, _ := Parse(data)
