@@ -22,6 +22,7 @@ import (
 
 	"github.com/decant-dev/decant/crypto/label"
 	"github.com/decant-dev/decant/crypto/seal"
+	"github.com/decant-dev/decant/marker"
 )
 
 // ErrNotFound is returned by Get for a key that is not there.
@@ -52,7 +53,7 @@ func OpenOn(fs vfs.FS, dir string, key seal.Key, fatal func(message string)) (*J
 	stop, commits := silent{fatal}, new(atomic.Int64)
 	db, err := pebble.Open(dir, &pebble.Options{
 		EventListener: &pebble.EventListener{BackgroundError: stop.onFullDisk},
-		FS:            logFS{fs, commits}, Cache: cache, MemTableSize: 8 << 20, MemTableStopWritesThreshold: 3, MaxOpenFiles: 64,
+		FS:            logFS{marker.FS(fs), commits}, Cache: cache, MemTableSize: 8 << 20, MemTableStopWritesThreshold: 3, MaxOpenFiles: 64,
 		FormatMajorVersion: pebble.FormatValueSeparation, Logger: stop,
 	})
 	if err != nil {

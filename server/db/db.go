@@ -20,6 +20,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/decant-dev/decant/marker"
 )
 
 // FS is the file system under the database and the blob files. Tests put a crashable one here.
@@ -74,7 +76,7 @@ func Open(dir string, o Options) (*DB, error) {
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref()
 	p, err := pebble.Open(dir, &pebble.Options{
-		FS:                          o.FS,
+		FS:                          marker.FS(o.FS),
 		Cache:                       cache,
 		FormatMajorVersion:          Format,
 		MemTableSize:                memTableBytes,

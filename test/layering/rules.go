@@ -83,7 +83,7 @@ var ownerships = []ownership{
 	{To: "github.com/libp2p/go-libp2p", Owners: []string{"proto/link"}, Why: "one owner of the network library"},
 	{To: "github.com/multiformats/go-multiaddr", Owners: []string{"proto/link"}, Why: "addresses of the network library stop at its owner"},
 	{To: "github.com/quic-go", Owners: []string{"proto/link"}, Why: "one owner of the network library"},
-	{To: "github.com/cockroachdb/pebble/v2/vfs", Owners: []string{"server/db", "server/blobstore", "node/journal"}, Why: "file systems are swapped where durable steps are"},
+	{To: "github.com/cockroachdb/pebble/v2/vfs", Owners: []string{"server/db", "server/blobstore", "node/journal", "marker"}, Why: "file systems are swapped where durable steps are"},
 	{To: "github.com/cockroachdb/pebble", Owners: []string{"server/db", "node/journal"}, Why: "two owners of the database"},
 	{To: "proto/serverpb", Owners: []string{"server/api", "node/remote", "node/direct", "proto/serverpb"}, Why: "generated types stop at the boundary"},
 	{To: "connectrpc.com/connect", Owners: []string{"server/api", "node/remote", "proto/serverpb"}, Why: "the RPC library stops at the boundary"},
@@ -100,6 +100,7 @@ var ownerships = []ownership{
 	{To: "github.com/bep/imagemeta", Owners: []string{"node/kind/photo"}, Why: "one owner of the decoder's limits"},
 	{To: "github.com/spf13/cobra", Owners: []string{"cmd"}, Why: "flags stop at the command"},
 	{To: "std:unsafe", Owners: []string{"node/source/folder", "node/target/folder", "proto/serverpb"}, Why: "system calls on hot paths only"},
+	{To: "marker", Owners: []string{"server/db", "node/journal"}, Why: "two owners of the database"},
 	{To: "kill", Owners: []string{"node", "server", "test/env", "test/fault"}, Why: "kill points stand only between durable steps"},
 }
 
