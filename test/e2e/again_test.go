@@ -63,13 +63,14 @@ func TestStagedContentLost(t *testing.T) {
 	_, ticket := w.SendTicket(src)
 	dying := w.ReceiveTicket(ticket, w.Path("to"))
 	dying.Env = append(dying.Env, "DECANT_KILL=receiver/noted:1")
-	if r := w.Run(dying); r.Exit == 0 {
-		t.Fatal("it did not die")
-	}
-	staged, err := filepath.Glob(w.Path("to", ".decant-*", "tree", "src", "*"))
-	must(t, err)
-	if len(staged) < 4 {
-		t.Fatalf("only %d files were staged", len(staged))
+	var staged []string
+	for len(staged) < 4 { // the first pack may be one that holds a single file
+		if r := w.Run(dying); r.Exit == 0 {
+			t.Fatal("it did not die")
+		}
+		var err error
+		staged, err = filepath.Glob(w.Path("to", ".decant-*", "tree", "src", "*"))
+		must(t, err)
 	}
 	must(t, os.Remove(staged[0]))
 	must(t, os.Truncate(staged[2], 1))
