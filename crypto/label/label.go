@@ -24,6 +24,7 @@ const (
 	Receipt  Label = "decant/1/receipt"
 	Ack      Label = "decant/1/ack"
 	Revoke   Label = "decant/1/revoke"
+	Permit   Label = "decant/1/permit"    // what a cache may do at a server
 	Code     Label = "decant/1/code"      // PRS of the pairing exchange
 	CI       Label = "decant/1/channel"   // channel identifier of the pairing exchange
 	PakeWrap Label = "decant/1/pake-wrap" // key that wraps the grant in pairing message 3
@@ -35,7 +36,7 @@ const (
 
 // All lists every label once.
 var All = []Label{Card, Root, Pack, Manifest, RootBlob, Mailbox, Commit, Grant, Pin, Claim, Receipt, Ack,
-	Revoke, Code, CI, PakeWrap, PakeTag, Ticket, TicketGr, Journal}
+	Revoke, Permit, Code, CI, PakeWrap, PakeTag, Ticket, TicketGr, Journal}
 
 // LV encodes the label and the parts, each behind its length as a 64-bit big-endian
 // number, so that two different lists of parts never give the same bytes. The result

@@ -2,7 +2,6 @@ package manifest
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -354,7 +353,7 @@ func ManifestPackContext(sid id.Session, epoch uint64, index uint32) []byte {
 
 // CommitOf identifies a sealed root and, through prev, all roots before it.
 func CommitOf(sid id.Session, epoch uint64, prev id.Commit, sealed []byte) id.Commit {
-	return sha256.Sum256(label.LV(label.Commit, sid[:], label.U64(epoch), prev[:], sealed))
+	return key.CommitOf(sid, epoch, prev, sealed)
 }
 
 // SignCommit signs a commit as the session's sender.
@@ -364,7 +363,7 @@ func SignCommit(d *key.Device, c id.Commit) []byte {
 
 // VerifyCommit checks SignCommit's signature by the peer on the sender's card. The error is ErrSignature.
 func VerifyCommit(sender id.Peer, c id.Commit, sig []byte) error {
-	if key.Verify(sender, label.Manifest, label.LV(label.Manifest, c[:]), sig) != nil {
+	if key.VerifyCommit(sender, c, sig) != nil {
 		return ErrSignature
 	}
 	return nil
