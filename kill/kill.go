@@ -27,6 +27,12 @@ const (
 	ServerNameplate    Name = "server/nameplate"     // nameplate synced, no answer sent
 )
 
+// Points in a cache. What else it makes durable it does as a server, whose points it has.
+const (
+	CacheBrought   Name = "cache/brought"   // blob durable at the server, noted nowhere
+	CacheCommitted Name = "cache/committed" // root committed at the server, noted nowhere
+)
+
 // Points on the sender.
 const (
 	SenderSession   Name = "sender/session"    // keys and options in the journal, the server knows nothing yet
@@ -99,6 +105,7 @@ const (
 var All = []Name{
 	ServerBlobWritten, ServerBlobSynced, ServerBlobIndexed, ServerOpened, ServerClaimed, ServerPinned, ServerCommitted,
 	ServerPosted, ServerAcked, ServerFinished, ServerBlobsRemoved, ServerNameplate,
+	CacheBrought, CacheCommitted,
 	SenderSession, SenderGathered, SenderScanned, SenderOpened, SenderGuess, SenderPaired, SenderGranted, SenderPinned, SenderCatalog,
 	SenderPackPut, SenderPackNoted, SenderAnnounced, SenderPages, SenderRoot, SenderCommitted, SenderSent, SenderReceipt,
 	SenderAcked, SenderFinished,

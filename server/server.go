@@ -38,6 +38,10 @@ type Config struct {
 	Dir string
 	// Caller returns the identity that the carrier authenticated: link.PeerFrom.
 	Caller func(context.Context) (id.Peer, bool)
+	// Self is the server's own identity. Zero: no cache is accepted (docs/SPEC.md section 7.9).
+	Self id.Peer
+	// Cache makes it a cache. nil: it is a server.
+	Cache *CacheRole
 	// RemoteIP returns the address that budgets count a request for. nil: http.Request.RemoteAddr.
 	RemoteIP func(context.Context) netip.Addr
 	// Limits are quotas and expiries; zero fields take rendezvous.DefaultLimits.
@@ -64,6 +68,17 @@ type Config struct {
 	FS db.FS
 	// Fatal is called when the database can't go on; it must not return. nil: log, and exit with status 3.
 	Fatal func(message string)
+}
+
+// CacheRole is what makes a server a cache: it takes sessions for other servers, with their senders' permits, and has no mailboxes
+// and no nameplates. Bringing them there is the business of package cache. The functions must not block.
+type CacheRole struct {
+	// Brings says to which servers sessions are brought; others are refused.
+	Brings func(server id.Peer) bool
+	// Kept is called when a blob or, with the zero name, a root has become durable.
+	Kept func(id.Session, id.Blob)
+	// Ended is called when a session has ended here.
+	Ended func(id.Session)
 }
 
 // Server is a running server. All methods are safe for concurrent use.
@@ -139,8 +154,12 @@ func (s *Server) start(c Config, clock *db.Clock) (err error) {
 	if err != nil {
 		return err
 	}
+	role := CacheRole{Ended: func(id.Session) {}}
+	if c.Cache != nil {
+		role = *c.Cache
+	}
 	s.sessions, err = rendezvous.New(rendezvous.Config{DB: s.db, Clock: clock, Limits: c.Limits, Logger: c.Logger,
-		Space: volume{s.space, s.blobs}, Ended: func(id.Session) { s.sweeper.Poke() }})
+		Self: c.Self, Brings: role.Brings, Space: volume{s.space, s.blobs}, Ended: func(sid id.Session) { s.sweeper.Poke(); role.Ended(sid) }})
 	if err != nil {
 		return err
 	}
@@ -148,6 +167,7 @@ func (s *Server) start(c Config, clock *db.Clock) (err error) {
 		Witness: c.Witness, Interval: c.SweepInterval, Logger: c.Logger})
 	s.metrics = newMetrics(s)
 	s.api = api.New(api.Config{Sessions: s.sessions, Blobs: s.blobs, Incarnation: s.in, Caller: c.Caller, RemoteIP: c.RemoteIP,
+		Cache: c.Cache != nil, Kept: role.Kept,
 		Now: c.Now, Logger: c.Logger, Transfers: c.Transfers, Observe: s.metrics.observe})
 	return nil
 }

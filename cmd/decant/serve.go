@@ -177,15 +177,15 @@ type running struct {
 
 // startServer opens the state and the carriers. The server serves until Close.
 func startServer(o serveFlags, log *slog.Logger, fatal func(string)) (*running, error) {
-	srv, err := server.New(server.Config{Dir: o.data, Caller: link.PeerFrom, Logger: log, Witness: o.witness,
+	dev, err := serverKey(filepath.Join(o.data, "server.key"))
+	if err != nil {
+		return nil, err
+	}
+	srv, err := server.New(server.Config{Dir: o.data, Self: dev.Peer(), Caller: link.PeerFrom, Logger: log, Witness: o.witness,
 		Watermark: uint64(o.watermark), Ballast: uint64(o.ballast), Fatal: fatal,
 		Limits: server.Limits{SessionBytes: uint64(o.session), SubnetBytes: uint64(o.subnet), SubnetSessions: o.sessions, Expiry: time.Duration(o.expiry)}})
 	if err != nil {
 		return nil, err
-	}
-	dev, err := serverKey(filepath.Join(o.data, "server.key"))
-	if err != nil {
-		return nil, errors.Join(err, srv.Close())
 	}
 	relay := &link.RelayConfig{Reserve: srv.RelayReserve, Allow: srv.RelayAllow, Account: srv.RelayAccount, Gauge: srv.RelayGauge}
 	if o.fastOnly { // circuits are libp2p's
@@ -269,13 +269,14 @@ func interfaceHosts() (out []string) {
 	return out
 }
 
-// serverKey reads the server's key, or makes it at the first start: 32 bytes, whole or not at all.
+// serverKey reads the server's key, or makes it at the first start: 32 bytes, whole or not at all, and never over another that a
+// second process has just made.
 func serverKey(path string) (*key.Device, error) {
 	seed, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		seed = make([]byte, 32)
-		rand.Read(seed)
-		err = writeWhole(path, seed)
+		if err = makeServerKey(path); err == nil {
+			seed, err = os.ReadFile(path)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("server key: %w", err)
@@ -285,6 +286,23 @@ func serverKey(path string) (*key.Device, error) {
 		return nil, fmt.Errorf("server key %s: %w", path, err)
 	}
 	return dev, nil
+}
+
+func makeServerKey(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	seed := make([]byte, 32)
+	rand.Read(seed)
+	fresh := path + "." + rand.Text()
+	if err := writeWhole(fresh, seed); err != nil {
+		return err
+	}
+	defer os.Remove(fresh)
+	if err := os.Link(fresh, path); err == nil || errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return os.Rename(fresh, path) // a file system without links
 }
 
 func serveProblem(err error, o serveFlags) error {

@@ -18,6 +18,7 @@ type Hello struct {
 	Time            time.Time
 	MaxSessionBytes uint64
 	MaxExpiry       time.Duration
+	Cache           bool   // it brings sessions to the servers that its operator named (SPEC 7.9)
 	FreeBytes       uint64 // what a new session can have now, rounded down to a power of two
 }
 
@@ -85,6 +86,7 @@ type Offer struct {
 	Blobs   uint64 // upper bound that room is asked for
 	Expiry  time.Duration
 	Ticket  *Ticket // nil in code mode
+	Permit  []byte  // to a cache, which gets neither the share nor the grant of Ticket
 }
 
 // Ticket is what the server keeps of a ticket.
@@ -143,14 +145,15 @@ func (r *Remote) Pin(ctx context.Context, sid id.Session, receiver id.Peer, pin 
 type Root struct {
 	Epoch     uint64
 	Final     bool
-	Sealed    []byte // at most wire.MaxRoot
-	Signature []byte // 64 bytes by the sender, over the commit
+	Sealed    []byte    // at most wire.MaxRoot
+	Signature []byte    // 64 bytes by the sender, over the commit
+	Before    id.Commit // of the epoch before: told to a cache, and by it
 }
 
 // Commit stores an epoch's root. The same root again is no error.
 func (r *Remote) Commit(ctx context.Context, sid id.Session, root *Root) error {
 	return r.call(ctx, "commit", serverpbconnect.DecantCommitProcedure, &serverpb.CommitRequest{Session: sid[:], Epoch: root.Epoch,
-		Final: root.Final, Root: root.Sealed, Signature: root.Signature}, &serverpb.CommitResponse{}, 0)
+		Final: root.Final, Root: root.Sealed, Signature: root.Signature, Before: root.Before[:]}, &serverpb.CommitResponse{}, 0)
 }
 
 // GetRoot returns the newest root whose epoch is at least minEpoch, waiting up to wait

@@ -78,7 +78,7 @@ func helloFromWire(m *serverpb.HelloResponse) (*Hello, error) {
 	d.check(m.Version != 0)
 	d.check(m.MaxExpirySeconds >= 0 && m.MaxExpirySeconds <= maxExpiry)
 	return done(&d, &Hello{Version: m.Version, Incarnation: d.bytes16(m.Incarnation), Time: d.time(m.TimeUnixMs),
-		MaxSessionBytes: m.MaxSessionBytes, MaxExpiry: time.Duration(m.MaxExpirySeconds) * time.Second, FreeBytes: m.FreeBytes})
+		Cache: m.Cache, MaxSessionBytes: m.MaxSessionBytes, MaxExpiry: time.Duration(m.MaxExpirySeconds) * time.Second, FreeBytes: m.FreeBytes})
 }
 
 func nameplateFromWire(m *serverpb.AllocateResponse) (*Nameplate, error) {
@@ -91,6 +91,9 @@ func offerToWire(o *Offer, rid id.Request) *serverpb.OpenRequest {
 		ExpirySeconds: int64(o.Expiry / time.Second)}
 	if t := o.Ticket; t != nil {
 		req.Ticket = &serverpb.TicketOffer{Locator: t.Locator[:], ClaimKey: t.ClaimKey[:], Share: t.Share[:], Grant: t.Grant}
+	}
+	if req.Permit = o.Permit; o.Permit != nil && req.Ticket != nil {
+		req.Ticket.Share, req.Ticket.Grant = nil, nil
 	}
 	return req
 }

@@ -80,6 +80,9 @@ func (r *Remote) post(ctx context.Context, procedure string, body []byte, wait t
 func (r *Remote) roundTrip(hr *http.Request, wait time.Duration) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(hr.Context())
 	w := newWatch(r.cfg.Stall, cancel)
+	if r.permit != nil {
+		hr.Header[wire.PermitHeader] = r.permit
+	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { w.expect(wait) }})
 	resp, err := r.http.RoundTrip(hr.WithContext(ctx))
 	if err != nil {

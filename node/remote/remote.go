@@ -14,6 +14,7 @@ package remote
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -45,6 +46,9 @@ type Config struct {
 	Server  id.Server // the pinned identity and address
 	Carrier link.Carrier
 	Conns   int // connections at a time, 0 means 16; a waiting Fetch or GetRoot holds one
+
+	// Permit goes with every request: this is a cache, and the permit says for whom it works (SPEC 7.9). nil: it is a device.
+	Permit []byte
 
 	// FirstContact is how long calls are repeated before the server has ever answered;
 	// then they end with ErrUnreachable. 0 means 30 s, negative for ever.
@@ -79,6 +83,7 @@ type Remote struct {
 	http   http.RoundTripper
 	dialer *link.Dialer // nil with Config.Transport
 	retry  retrier
+	permit []string // as it stands in a header
 }
 
 // New returns a Remote. It does no I/O. Close it after use.
@@ -91,6 +96,9 @@ func New(cfg Config) (*Remote, error) {
 	}
 	r := &Remote{cfg: cfg, http: cfg.Transport}
 	r.retry = retrier{first: max(cfg.FirstContact, 0), later: max(cfg.MaxElapsed, 0), notice: cfg.Notice, probe: make(chan struct{}, 1)}
+	if cfg.Permit != nil {
+		r.permit = []string{base64.RawURLEncoding.EncodeToString(cfg.Permit)}
+	}
 	if r.http == nil {
 		d, err := link.NewDialer(link.DialConfig{Device: cfg.Device, Server: cfg.Server, Carrier: cfg.Carrier, Conns: cfg.Conns, Stall: cfg.Stall})
 		if err != nil {

@@ -135,6 +135,7 @@ type HelloResponse struct {
 	MaxSessionBytes  uint64                 `protobuf:"varint,4,opt,name=max_session_bytes,json=maxSessionBytes,proto3" json:"max_session_bytes,omitempty"` // quota of one session
 	MaxExpirySeconds int64                  `protobuf:"varint,5,opt,name=max_expiry_seconds,json=maxExpirySeconds,proto3" json:"max_expiry_seconds,omitempty"`
 	FreeBytes        uint64                 `protobuf:"varint,6,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"` // what a new session can have now, rounded down to a power of two
+	Cache            bool                   `protobuf:"varint,7,opt,name=cache,proto3" json:"cache,omitempty"`                          // it keeps sessions for the servers that its operator named, and brings them there (SPEC 7.9)
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -209,6 +210,13 @@ func (x *HelloResponse) GetFreeBytes() uint64 {
 		return x.FreeBytes
 	}
 	return 0
+}
+
+func (x *HelloResponse) GetCache() bool {
+	if x != nil {
+		return x.Cache
+	}
+	return false
 }
 
 type AllocateRequest struct {
@@ -507,6 +515,7 @@ type OpenRequest struct {
 	DeclaredBlobs uint64                 `protobuf:"varint,4,opt,name=declared_blobs,json=declaredBlobs,proto3" json:"declared_blobs,omitempty"` // upper bound that the sender asks room for
 	ExpirySeconds int64                  `protobuf:"varint,5,opt,name=expiry_seconds,json=expirySeconds,proto3" json:"expiry_seconds,omitempty"`
 	Ticket        *TicketOffer           `protobuf:"bytes,6,opt,name=ticket,proto3" json:"ticket,omitempty"` // absent in code mode
+	Permit        []byte                 `protobuf:"bytes,7,opt,name=permit,proto3" json:"permit,omitempty"` // 152, to a cache only: the sender's permit (SPEC 7.9); share and grant of the ticket are then empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -583,11 +592,18 @@ func (x *OpenRequest) GetTicket() *TicketOffer {
 	return nil
 }
 
+func (x *OpenRequest) GetPermit() []byte {
+	if x != nil {
+		return x.Permit
+	}
+	return nil
+}
+
 type TicketOffer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Locator       []byte                 `protobuf:"bytes,1,opt,name=locator,proto3" json:"locator,omitempty"`                   // 16
 	ClaimKey      []byte                 `protobuf:"bytes,2,opt,name=claim_key,json=claimKey,proto3" json:"claim_key,omitempty"` // 32: Ed25519 public key derived from the ticket
-	Share         []byte                 `protobuf:"bytes,3,opt,name=share,proto3" json:"share,omitempty"`                       // 32: released once, on a valid claim
+	Share         []byte                 `protobuf:"bytes,3,opt,name=share,proto3" json:"share,omitempty"`                       // 32: released once, on a valid claim. Empty to a cache
 	Grant         []byte                 `protobuf:"bytes,4,opt,name=grant,proto3" json:"grant,omitempty"`                       // at most 8192: grant sealed under ticket and share
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -958,6 +974,7 @@ type CommitRequest struct {
 	Final         bool                   `protobuf:"varint,3,opt,name=final,proto3" json:"final,omitempty"`
 	Root          []byte                 `protobuf:"bytes,4,opt,name=root,proto3" json:"root,omitempty"`           // at most 1 MiB, sealed
 	Signature     []byte                 `protobuf:"bytes,5,opt,name=signature,proto3" json:"signature,omitempty"` // 64: Ed25519ctx by the sender over the commit
+	Before        []byte                 `protobuf:"bytes,6,opt,name=before,proto3" json:"before,omitempty"`       // 32: commit of the epoch before (SPEC 7.9). A cache keeps it, and a server asks it of a cache; else ignored
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1023,6 +1040,13 @@ func (x *CommitRequest) GetRoot() []byte {
 func (x *CommitRequest) GetSignature() []byte {
 	if x != nil {
 		return x.Signature
+	}
+	return nil
+}
+
+func (x *CommitRequest) GetBefore() []byte {
+	if x != nil {
+		return x.Before
 	}
 	return nil
 }
@@ -2009,7 +2033,7 @@ const file_server_proto_rawDesc = "" +
 	"\n" +
 	"\fserver.proto\x12\tdecant.v1\"(\n" +
 	"\fHelloRequest\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\rR\aversion\"\xe6\x01\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"\xfc\x01\n" +
 	"\rHelloResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12 \n" +
@@ -2018,7 +2042,8 @@ const file_server_proto_rawDesc = "" +
 	"\x11max_session_bytes\x18\x04 \x01(\x04R\x0fmaxSessionBytes\x12,\n" +
 	"\x12max_expiry_seconds\x18\x05 \x01(\x03R\x10maxExpirySeconds\x12\x1d\n" +
 	"\n" +
-	"free_bytes\x18\x06 \x01(\x04R\tfreeBytes\"0\n" +
+	"free_bytes\x18\x06 \x01(\x04R\tfreeBytes\x12\x14\n" +
+	"\x05cache\x18\a \x01(\bR\x05cache\"0\n" +
 	"\x0fAllocateRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\fR\trequestId\"n\n" +
@@ -2034,7 +2059,7 @@ const file_server_proto_rawDesc = "" +
 	"\x05owner\x18\x02 \x01(\fR\x05owner\"&\n" +
 	"\x0eReleaseRequest\x12\x14\n" +
 	"\x05scope\x18\x01 \x01(\fR\x05scope\"\x11\n" +
-	"\x0fReleaseResponse\"\xe3\x01\n" +
+	"\x0fReleaseResponse\"\xfb\x01\n" +
 	"\vOpenRequest\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x01 \x01(\fR\trequestId\x12\x18\n" +
@@ -2043,7 +2068,8 @@ const file_server_proto_rawDesc = "" +
 	"size_class\x18\x03 \x01(\rR\tsizeClass\x12%\n" +
 	"\x0edeclared_blobs\x18\x04 \x01(\x04R\rdeclaredBlobs\x12%\n" +
 	"\x0eexpiry_seconds\x18\x05 \x01(\x03R\rexpirySeconds\x12.\n" +
-	"\x06ticket\x18\x06 \x01(\v2\x16.decant.v1.TicketOfferR\x06ticket\"p\n" +
+	"\x06ticket\x18\x06 \x01(\v2\x16.decant.v1.TicketOfferR\x06ticket\x12\x16\n" +
+	"\x06permit\x18\a \x01(\fR\x06permit\"p\n" +
 	"\vTicketOffer\x12\x18\n" +
 	"\alocator\x18\x01 \x01(\fR\alocator\x12\x1b\n" +
 	"\tclaim_key\x18\x02 \x01(\fR\bclaimKey\x12\x14\n" +
@@ -2071,13 +2097,14 @@ const file_server_proto_rawDesc = "" +
 	"\asession\x18\x01 \x01(\fR\asession\x12\x1a\n" +
 	"\breceiver\x18\x02 \x01(\fR\breceiver\x12\x10\n" +
 	"\x03pin\x18\x03 \x01(\fR\x03pin\"\r\n" +
-	"\vPinResponse\"\x87\x01\n" +
+	"\vPinResponse\"\x9f\x01\n" +
 	"\rCommitRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\fR\asession\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
 	"\x05final\x18\x03 \x01(\bR\x05final\x12\x12\n" +
 	"\x04root\x18\x04 \x01(\fR\x04root\x12\x1c\n" +
-	"\tsignature\x18\x05 \x01(\fR\tsignature\"\x10\n" +
+	"\tsignature\x18\x05 \x01(\fR\tsignature\x12\x16\n" +
+	"\x06before\x18\x06 \x01(\fR\x06before\"\x10\n" +
 	"\x0eCommitResponse\"`\n" +
 	"\x0eGetRootRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\fR\asession\x12\x1b\n" +

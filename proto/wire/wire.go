@@ -27,6 +27,7 @@ const (
 	MaxHas    = 4096              // names in one Has request
 	MaxFetch  = 64                // messages in one Fetch answer
 	MaxNote   = 128               // bytes of the note beside a blob that is put to a desk
+	MaxPermit = 256               // bytes of a permit, decoded
 	MaxWait   = 50 * time.Second  // longest long-poll
 	IdleLimit = 120 * time.Second // a connection on which nothing moved for this long is closed
 )
@@ -64,6 +65,7 @@ const (
 	BlobPath     = "/decant/1/blob/" // + session hex + "/" + blob hex: PUT, GET, DELETE
 	StatusHeader = "Decant-Status"   // decimal Status on every answer that is not a success
 	NoteHeader   = "Decant-Note"     // of a PUT to a desk: base64url without padding, at most MaxNote bytes decoded
+	PermitHeader = "Decant-Permit"   // of a cache's requests to a server: base64url without padding (SPEC 7.9)
 	ProtocolID   = "/decant/http/1"  // libp2p protocol of the HTTP/1.1 streams
 	ALPN         = "decant/1"        // TLS ALPN of the fast lane
 )

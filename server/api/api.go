@@ -9,12 +9,14 @@ package api
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,8 +40,12 @@ type Config struct {
 	Caller func(context.Context) (id.Peer, bool)
 	// RemoteIP returns the address that a request came from. nil: from http.Request.RemoteAddr.
 	RemoteIP func(context.Context) netip.Addr
-	Now      func() time.Time // nil: time.Now
-	Logger   *slog.Logger     // nil: discarded
+	// Cache says that this is a cache (SPEC 7.9): it has no mailboxes and no nameplates.
+	Cache bool
+	// Kept is called after a blob or, with the zero name, a root has become durable, before that is answered. nil: nobody is told.
+	Kept   func(id.Session, id.Blob)
+	Now    func() time.Time // nil: time.Now
+	Logger *slog.Logger     // nil: discarded
 	// Transfers is how many blob bodies may be on their way at once, and SessionTransfers how many of one session; each
 	// holds a buffer of 256 KiB. 0: 256 and 16.
 	Transfers, SessionTransfers int
@@ -73,6 +79,9 @@ func New(c Config) *Handler {
 	if c.SessionTransfers == 0 {
 		c.SessionTransfers = 16
 	}
+	if c.Kept == nil {
+		c.Kept = func(id.Session, id.Blob) {}
+	}
 	if c.Observe == nil {
 		c.Observe = func(string, wire.Status, time.Duration, int64, int64) {}
 	}
@@ -86,8 +95,9 @@ func New(c Config) *Handler {
 
 // identity is who asks and from where; it travels in the request's context.
 type identity struct {
-	peer id.Peer
-	addr netip.Addr
+	peer   id.Peer
+	addr   netip.Addr
+	permit []byte // nil unless a cache asks
 }
 
 type identityKey struct{}
@@ -101,6 +111,9 @@ var methods = map[string]int64{
 	"Commit": wire.MaxRoot + 1<<10, "GetRoot": 128, "Status": 64, "Finish": wire.MaxCard + 1<<10, "Revoke": 64,
 	"Has": wire.MaxHas*(id.Size+2) + 1<<10, "Post": wire.MaxBody + 1<<10, "Fetch": 128, "Ack": 128,
 }
+
+// ofCache are the calls that a cache answers.
+var ofCache = []string{"Hello", "Open", "Claim", "Pin", "Commit", "GetRoot", "Status", "Finish", "Revoke", "Has"}
 
 const callPath = "/" + serverpbconnect.DecantName + "/"
 
@@ -129,8 +142,28 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.refuse(wire.Malformed)
 		return
 	}
-	ctx := context.WithValue(r.Context(), identityKey{}, identity{peer, h.remoteIP(r)})
+	permit, err := permitOf(r.Header[wire.PermitHeader])
+	if err != nil {
+		a.refuse(wire.Malformed)
+		return
+	}
+	ctx := context.WithValue(r.Context(), identityKey{}, identity{peer, h.remoteIP(r), permit})
 	serve(a, r.WithContext(ctx))
+}
+
+// permitOf decodes a cache's permit; it is nil if there is none.
+func permitOf(values []string) ([]byte, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	if len(values) > 1 || len(values[0]) > base64.RawURLEncoding.EncodedLen(wire.MaxPermit) {
+		return nil, wire.Malformed
+	}
+	permit, err := base64.RawURLEncoding.Strict().DecodeString(values[0])
+	if err == nil && len(permit) == 0 {
+		err = wire.Malformed
+	}
+	return permit, err
 }
 
 // route returns the method's name for metrics and what serves it, nil for an unknown path.
@@ -148,7 +181,7 @@ func (h *Handler) route(r *http.Request) (string, func(*answer, *http.Request)) 
 		return "unknown", nil
 	}
 	name, ok := strings.CutPrefix(path, callPath)
-	if limit := methods[name]; ok && limit > 0 && r.Method == http.MethodPost {
+	if limit := methods[name]; ok && limit > 0 && r.Method == http.MethodPost && (!h.Cache || slices.Contains(ofCache, name)) {
 		return name, func(a *answer, r *http.Request) { h.call(a, r, limit) }
 	}
 	return "unknown", nil

@@ -81,7 +81,7 @@ func blobPath(path string) (sid id.Session, name id.Blob, ok bool) {
 // enter takes a handle on the session's blobs and then checks the caller, in this order: see blobstore.Handle.
 func (h *Handler) enter(ctx context.Context, sid id.Session, a rendezvous.Access) (*blobstore.Handle, rendezvous.Session, error) {
 	session, gone := h.Blobs.Enter(sid)
-	rec, err := h.Sessions.Authorize(sid, who(ctx).peer, a)
+	rec, err := h.authorize(sid, who(ctx), a)
 	if err == nil {
 		err = gone
 	}
@@ -92,6 +92,13 @@ func (h *Handler) enter(ctx context.Context, sid id.Session, a rendezvous.Access
 		return nil, rec, err
 	}
 	return session, rec, nil
+}
+
+func (h *Handler) authorize(sid id.Session, by identity, a rendezvous.Access) (rendezvous.Session, error) {
+	if by.permit != nil {
+		return h.Sessions.AuthorizeCache(sid, by.peer, by.permit, a)
+	}
+	return h.Sessions.Authorize(sid, by.peer, a)
 }
 
 // putBlob stores one blob and answers when it is durable.
@@ -131,6 +138,7 @@ func (h *Handler) put(a *answer, r *http.Request) error {
 	err = session.Put(r.Context(), rec.Class, name, body{r.Body, http.NewResponseController(a)}, blobLimit(rec.Declared))
 	if err == nil {
 		a.in = r.ContentLength
+		h.Kept(sid, name)
 	}
 	return err
 }

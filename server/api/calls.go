@@ -72,6 +72,7 @@ func (c calls) Hello(ctx context.Context, r *connect.Request[serverpb.HelloReque
 		MaxSessionBytes:  limits.SessionBytes,
 		MaxExpirySeconds: int64(limits.MaxExpiry / time.Second),
 		FreeBytes:        room,
+		Cache:            c.h.Cache,
 	}, nil)
 }
 
@@ -139,9 +140,14 @@ func openFromWire(m *serverpb.OpenRequest) (*rendezvous.OpenRequest, error) {
 		out.Offer = &rendezvous.Offer{
 			Locator:  fixed[id.Locator](&f, t.Locator),
 			ClaimKey: fixed[[32]byte](&f, t.ClaimKey),
-			Share:    fixed[[32]byte](&f, t.Share),
 			Grant:    f.atMost(t.Grant, wire.MaxGrant),
 		}
+		if len(m.Permit) == 0 || len(t.Share) > 0 {
+			out.Offer.Share = fixed[[32]byte](&f, t.Share)
+		}
+	}
+	if len(m.Permit) > 0 {
+		out.Permit = f.atMost(m.Permit, wire.MaxPermit)
 	}
 	return out, f.err()
 }
@@ -186,11 +192,26 @@ func (c calls) Commit(ctx context.Context, r *connect.Request[serverpb.CommitReq
 	var f fields
 	sid, root := fixed[id.Session](&f, r.Msg.Session), f.atMost(r.Msg.Root, wire.MaxRoot)
 	f.bad = f.bad || len(r.Msg.Signature) != 64
+	out := rendezvous.Root{Epoch: r.Msg.Epoch, Final: r.Msg.Final, Root: root, Signature: r.Msg.Signature}
+	if by := who(ctx); c.h.Cache || by.permit != nil {
+		out.Before = fixed[id.Commit](&f, r.Msg.Before)
+	}
 	err := f.err()
 	if err == nil {
-		err = c.h.Sessions.Commit(who(ctx).peer, sid, rendezvous.Root{Epoch: r.Msg.Epoch, Final: r.Msg.Final, Root: root, Signature: r.Msg.Signature})
+		err = c.commit(who(ctx), sid, out)
 	}
 	return result(c.h, "Commit", &serverpb.CommitResponse{}, err)
+}
+
+func (c calls) commit(by identity, sid id.Session, r rendezvous.Root) error {
+	if by.permit != nil {
+		return c.h.Sessions.CommitFromCache(by.peer, by.permit, sid, r)
+	}
+	err := c.h.Sessions.Commit(by.peer, sid, r)
+	if err == nil {
+		c.h.Kept(sid, id.Blob{})
+	}
+	return err
 }
 
 func (c calls) GetRoot(ctx context.Context, r *connect.Request[serverpb.GetRootRequest]) (*connect.Response[serverpb.GetRootResponse], error) {
@@ -210,7 +231,7 @@ func (c calls) Status(ctx context.Context, r *connect.Request[serverpb.StatusReq
 	if f.bad {
 		return result[serverpb.StatusResponse](c.h, "Status", nil, f.err())
 	}
-	got, err := c.h.Sessions.Status(who(ctx).peer, sid)
+	got, err := c.status(who(ctx), sid)
 	s := got.Session
 	out := &serverpb.StatusResponse{State: serverpb.State(s.State), Epoch: s.Epoch, Committed: s.Committed, Final: s.Final,
 		Sender: s.Sender[:], Pinned: s.Pinned, ReceiverCard: got.Card, Pin: got.Pin,
@@ -219,6 +240,13 @@ func (c calls) Status(ctx context.Context, r *connect.Request[serverpb.StatusReq
 		out.Receiver = s.Receiver[:]
 	}
 	return result(c.h, "Status", out, err)
+}
+
+func (c calls) status(by identity, sid id.Session) (rendezvous.Status, error) {
+	if by.permit != nil {
+		return c.h.Sessions.StatusForCache(by.peer, by.permit, sid)
+	}
+	return c.h.Sessions.Status(by.peer, sid)
 }
 
 func (c calls) Finish(ctx context.Context, r *connect.Request[serverpb.FinishRequest]) (*connect.Response[serverpb.FinishResponse], error) {
@@ -259,7 +287,7 @@ func (c calls) has(ctx context.Context, m *serverpb.HasRequest) ([]byte, error) 
 	if f.bad {
 		return nil, wire.Malformed
 	}
-	session, _, err := c.h.enter(ctx, sid, rendezvous.Read)
+	session, _, err := c.h.enter(ctx, sid, rendezvous.Look)
 	if err != nil {
 		return nil, err
 	}

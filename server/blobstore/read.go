@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/decant-dev/decant/proto/id"
 	"github.com/decant-dev/decant/proto/wire"
@@ -85,6 +86,19 @@ func (b *Blob) WriteTo(w io.Writer) (n int64, err error) {
 		return err
 	})
 	return n, err
+}
+
+// AppendTo appends the blob to dst. Of a damaged blob it appends nothing and returns NotFound.
+func (b *Blob) AppendTo(dst []byte) ([]byte, error) {
+	out := slices.Grow(dst, b.Size())
+	err := b.each(func(piece []byte) error {
+		out = append(out, piece...)
+		return nil
+	})
+	if err != nil {
+		return dst, err
+	}
+	return out, nil
 }
 
 // Verify reads the blob and checks it. A damaged one is NotFound and goes.

@@ -12,6 +12,7 @@ const (
 	tableMeta      = 'A' // name
 	tableBlob      = 'B' // session, blob name → slot and checksum (server/blobstore)
 	tableCard      = 'C' // session → the receiver's card
+	tableBefore    = 'D' // session → commit before that of the newest root; in a cache
 	tableExpiry    = 'E' // time in ms, what, ID → nothing
 	tableTicket    = 'K' // session → share and sealed grant; goes when the session ends
 	tableLocator   = 'L' // locator → session
@@ -24,6 +25,7 @@ const (
 	tableMailbox   = 'U' // scope → counters
 	tableScope     = 'W' // scope → nameplate number
 	tableCleanup   = 'X' // session whose blob files must go → nothing
+	tablePermit    = 'Y' // session → the permit with which it is brought to its server; in a cache
 )
 
 // What an expiry row is about.
@@ -47,6 +49,8 @@ func CardKey(s id.Session) []byte     { return key16(tableCard, s) }
 func PinKey(s id.Session) []byte      { return key16(tablePin, s) }
 func TicketKey(s id.Session) []byte   { return key16(tableTicket, s) }
 func RootKey(s id.Session) []byte     { return key16(tableRoot, s) }
+func PermitKey(s id.Session) []byte   { return key16(tablePermit, s) }
+func BeforeKey(s id.Session) []byte   { return key16(tableBefore, s) }
 func CleanupKey(s id.Session) []byte  { return key16(tableCleanup, s) }
 func LocatorKey(l id.Locator) []byte  { return key16(tableLocator, l) }
 func MailboxKey(s id.Scope) []byte    { return key16(tableMailbox, s) }
@@ -60,6 +64,7 @@ func AllSessions() []byte   { return []byte{tableSession} }
 func AllBlobs() []byte      { return []byte{tableBlob} }
 func AllNameplates() []byte { return []byte{tableNameplate} }
 func AllCleanups() []byte   { return []byte{tableCleanup} }
+func AllPermits() []byte    { return []byte{tablePermit} }
 func AllTickets() []byte    { return []byte{tableTicket} }
 func AllExpiries() []byte   { return []byte{tableExpiry} }
 

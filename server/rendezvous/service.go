@@ -44,6 +44,10 @@ type Config struct {
 	Limits Limits
 	Space  Space
 	Logger *slog.Logger
+	// Self is the server's own identity, which permits name. Zero: none is accepted.
+	Self id.Peer
+	// Brings makes this service a cache's (SPEC 7.9): it says to which servers sessions are brought. nil: it is a server's.
+	Brings func(server id.Peer) bool
 	// Ended is called after a session became a tombstone whose blobs must go. It must not block.
 	Ended func(id.Session)
 }
@@ -55,6 +59,8 @@ type Service struct {
 	limits  Limits
 	space   Space
 	log     *slog.Logger
+	self    id.Peer
+	brings  func(id.Peer) bool
 	ended   func(id.Session)
 	locks   keyed // by scope
 	offers  keyed // by locator; taken inside a scope's lock, never the other way round
@@ -68,7 +74,7 @@ type Service struct {
 // New opens the service over the database and counts what its budgets hold.
 func New(c Config) (*Service, error) {
 	l := c.Limits.withDefaults()
-	s := &Service{db: c.DB, clock: c.Clock, limits: l, space: c.Space, log: c.Logger, ended: c.Ended,
+	s := &Service{db: c.DB, clock: c.Clock, limits: l, space: c.Space, log: c.Logger, self: c.Self, brings: c.Brings, ended: c.Ended,
 		locks:  keyed{held: map[id.Scope]*lock{}},
 		offers: keyed{held: map[id.Scope]*lock{}},
 		hub:    hub{max: l.Waiters, maxScope: l.ScopeWaiters, scopes: map[id.Scope]*bell{}},
@@ -127,7 +133,8 @@ type Access uint8
 // The kinds of access.
 const (
 	Read   Access = iota // both parties
-	Write                // the sender, while the disk has room
+	Look                 // both parties, and a cache with a permit: which blobs there are
+	Write                // the sender and a cache with a permit, while the disk has room
 	Delete               // the sender
 )
 
@@ -137,16 +144,21 @@ func (s *Service) Authorize(sid id.Session, caller id.Peer, a Access) (Session, 
 	if err != nil {
 		return rec, err
 	}
-	if caller != rec.Sender && (a != Read || caller != rec.Receiver) {
+	if caller != rec.Sender && (a > Look || caller != rec.Receiver) {
 		return rec, wire.Forbidden
 	}
+	return rec, s.possible(&rec, a)
+}
+
+// possible says whether anybody may do it now.
+func (s *Service) possible(rec *Session, a Access) error {
 	if err := rec.State.refusal(); err != nil {
-		return rec, err
+		return err
 	}
 	if free, _ := s.space.Free(); a == Write && free == 0 {
-		return rec, wire.NoSpace
+		return wire.NoSpace
 	}
-	return rec, nil
+	return nil
 }
 
 // Party is Authorize without asking for space or for a live session.
@@ -207,6 +219,7 @@ type OpenRequest struct {
 	Declared uint64
 	Expiry   time.Duration // 0: the server's default
 	Offer    *Offer
+	Permit   []byte // to a cache
 	Subnet   Subnet
 }
 
@@ -215,11 +228,17 @@ func (r *OpenRequest) request(caller id.Peer) request {
 	if o := r.Offer; o != nil {
 		parts = append(parts, o.Locator[:], o.ClaimKey[:], o.Share[:], o.Grant)
 	}
+	if r.Permit != nil {
+		parts = append(parts, r.Permit)
+	}
 	return newRequest(r.Session.Scope(), caller, r.ID, "open", parts...)
 }
 
 // Open creates a session and returns when it expires, in Unix milliseconds.
 func (s *Service) Open(caller id.Peer, r *OpenRequest) (expires int64, err error) {
+	if err := s.checkBringing(caller, r); err != nil {
+		return 0, err
+	}
 	defer s.locks.lock(r.Session.Scope())()
 	req := r.request(caller)
 	if answer, found, err := s.seen(req); found || err != nil {
@@ -250,7 +269,7 @@ func (s *Service) Open(caller id.Peer, r *OpenRequest) (expires int64, err error
 		return 0, err
 	}
 	expires = s.clock.Wall(rec.Expires)
-	if err := s.commitOpen(&rec, r.Offer, req, expires); err != nil {
+	if err := s.commitOpen(&rec, r, req, expires); err != nil {
 		s.ledger.removeSession(&rec)
 		return 0, err
 	}
@@ -321,13 +340,16 @@ func (s *Service) newSession(caller id.Peer, r *OpenRequest) (Session, error) {
 	return rec, nil
 }
 
-func (s *Service) commitOpen(rec *Session, o *Offer, req request, expires int64) error {
+func (s *Service) commitOpen(rec *Session, r *OpenRequest, req request, expires int64) error {
 	b := s.db.Batch()
 	b.Set(db.SessionKey(rec.ID), rec.encode())
 	b.Set(db.ExpiryKey(rec.Expires, db.ExpireSession, rec.ID.Scope()), nil)
-	if o != nil {
+	if o := r.Offer; o != nil {
 		b.Set(db.LocatorKey(o.Locator), rec.ID[:])
 		b.Set(db.TicketKey(rec.ID), append(o.Share[:], o.Grant...))
+	}
+	if r.Permit != nil {
+		b.Set(db.PermitKey(rec.ID), r.Permit)
 	}
 	req.note(b, u64(uint64(expires)))
 	return b.Commit()
@@ -410,7 +432,7 @@ func (s *Service) Claim(caller id.Peer, r *ClaimRequest) (out Claimed, err error
 // claimed reads what the receiver gets.
 func (s *Service) claimed(rec Session) (out Claimed, err error) {
 	out = Claimed{Session: rec, Expires: s.clock.Wall(rec.Expires)}
-	if !rec.Ticket {
+	if !rec.Ticket || s.brings != nil { // a cache has neither share nor grant
 		return out, nil
 	}
 	v, err := s.db.Get(db.TicketKey(rec.ID))
@@ -468,7 +490,8 @@ type Root struct {
 	Epoch     uint64
 	Final     bool
 	Root      []byte
-	Signature []byte // 64
+	Signature []byte    // 64
+	Before    id.Commit // of the epoch before: in a cache, and from one
 }
 
 func (r *Root) encode() []byte {
@@ -484,7 +507,7 @@ func decodeRoot(v []byte) (Root, error) {
 	if len(v) < 73 {
 		return Root{}, errRecord
 	}
-	return Root{binary.BigEndian.Uint64(v), v[8] == 1, v[73:], v[9:73]}, nil
+	return Root{Epoch: binary.BigEndian.Uint64(v), Final: v[8] == 1, Root: v[73:], Signature: v[9:73]}, nil
 }
 
 // Commit stores the next epoch's root; only the newest is kept.
@@ -496,6 +519,9 @@ func (s *Service) Commit(caller id.Peer, sid id.Session, r Root) error {
 	e := event{kind: eventCommit, caller: caller, epoch: r.Epoch, final: r.Final, root: sha256.Sum256(value)}
 	return s.change(sid, e, func(b *db.Batch, _, _ *Session) error {
 		b.Set(db.RootKey(sid), value)
+		if s.brings != nil {
+			b.Set(db.BeforeKey(sid), r.Before[:])
+		}
 		return nil
 	}, kill.ServerCommitted)
 }
@@ -579,6 +605,8 @@ func (s *Service) bury(b *db.Batch, before, after *Session) error {
 	b.Delete(db.RootKey(sid))
 	b.Delete(db.CardKey(sid))
 	b.Delete(db.PinKey(sid))
+	b.Delete(db.PermitKey(sid))
+	b.Delete(db.BeforeKey(sid))
 	b.Delete(db.MailboxKey(sid.Scope()))
 	return errors.Join(b.DeletePrefix(db.MessagePrefix(sid.Scope())), b.DeletePrefix(db.RequestPrefix(sid.Scope())))
 }

@@ -32,7 +32,8 @@ func NewInside(tb testing.TB, dir string, wrap Wrap, log io.Writer) *Inside {
 	if log != nil {
 		logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	s, err := server.New(server.Config{Dir: dir, Caller: link.PeerFrom, Watermark: 1 << 20, Logger: logger})
+	device := key.NewDevice()
+	s, err := server.New(server.Config{Dir: dir, Self: device.Peer(), Caller: link.PeerFrom, Watermark: 1 << 20, Logger: logger})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func NewInside(tb testing.TB, dir string, wrap Wrap, log io.Writer) *Inside {
 	if wrap != nil {
 		h = wrap(h)
 	}
-	in := &Inside{Server: s, Device: key.NewDevice()}
+	in := &Inside{Server: s, Device: device}
 	l, err := link.Listen(link.Config{Device: in.Device, Handler: h, Listen: "127.0.0.1:0", FastOnly: true, Logger: logger})
 	if err != nil {
 		s.Close()

@@ -88,7 +88,7 @@ type DecantClient interface {
 	Claim(context.Context, *connect.Request[serverpb.ClaimRequest]) (*connect.Response[serverpb.ClaimResponse], error)
 	// Pin confirms the receiver (sender only).
 	Pin(context.Context, *connect.Request[serverpb.PinRequest]) (*connect.Response[serverpb.PinResponse], error)
-	// Commit stores an epoch's sealed root (sender only). With final, OPEN becomes SEALED.
+	// Commit stores an epoch's sealed root (sender, or a cache with its permit). With final, OPEN becomes SEALED.
 	Commit(context.Context, *connect.Request[serverpb.CommitRequest]) (*connect.Response[serverpb.CommitResponse], error)
 	// GetRoot returns the newest root whose epoch is at least min_epoch, waiting for it if asked.
 	GetRoot(context.Context, *connect.Request[serverpb.GetRootRequest]) (*connect.Response[serverpb.GetRootResponse], error)
@@ -335,7 +335,7 @@ type DecantHandler interface {
 	Claim(context.Context, *connect.Request[serverpb.ClaimRequest]) (*connect.Response[serverpb.ClaimResponse], error)
 	// Pin confirms the receiver (sender only).
 	Pin(context.Context, *connect.Request[serverpb.PinRequest]) (*connect.Response[serverpb.PinResponse], error)
-	// Commit stores an epoch's sealed root (sender only). With final, OPEN becomes SEALED.
+	// Commit stores an epoch's sealed root (sender, or a cache with its permit). With final, OPEN becomes SEALED.
 	Commit(context.Context, *connect.Request[serverpb.CommitRequest]) (*connect.Response[serverpb.CommitResponse], error)
 	// GetRoot returns the newest root whose epoch is at least min_epoch, waiting for it if asked.
 	GetRoot(context.Context, *connect.Request[serverpb.GetRootRequest]) (*connect.Response[serverpb.GetRootResponse], error)
