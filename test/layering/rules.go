@@ -51,7 +51,11 @@ type separation struct {
 
 var separations = []separation{
 	{From: []string{"server"}, To: []name{"node", "cmd"}, Why: "the server knows no format inside a blob"},
-	{From: []string{"node"}, To: []name{"server", "cmd"}, Why: "a device is no server"},
+	{From: []string{"node"}, To: []name{"server", "cache", "cmd"}, Why: "a device is no server"},
+	{From: []string{"server"}, To: []name{"cache"}, Why: "a server needs no cache"},
+	{From: []string{"cache"}, To: []name{"crypto"}, Except: []name{"crypto/key", "crypto/label"},
+		Why: "a cache, like a server, can check signatures and can decrypt nothing"},
+	{From: []string{"cache"}, To: []name{"node", "cmd"}, Except: []name{"node/remote"}, Why: "a cache knows no format inside a blob"},
 	{From: []string{"server"}, To: []name{"crypto"}, Except: []name{"crypto/key", "crypto/label"},
 		Why: "the server can check signatures and can decrypt nothing"},
 	{From: []string{"node/remote", "node/direct", "node/folder"}, To: []name{"node/item", "crypto/seal", "crypto/grant", "crypto/pairing"},
@@ -93,7 +97,7 @@ var ownerships = []ownership{
 	{To: "filippo.io/edwards25519", Owners: []string{"crypto"}, Why: "one place for primitives"},
 	{To: "std:crypto/cipher", Owners: []string{"crypto", "test"}, Why: "every AEAD call passes the nonce rules of crypto"},
 	{To: "std:os/exec", Owners: []string{"node/source/dconf", "node/target/dconf", "test"}, Why: "other programs are run where that is the only way to their data"},
-	{To: "std:net/http", Owners: []string{"node/format/dav", "node/target/dav", "node/source/dav", "node/remote", "node/direct", "node", "server", "proto", "cmd", "test"},
+	{To: "std:net/http", Owners: []string{"node/format/dav", "node/target/dav", "node/source/dav", "node/remote", "node/direct", "node", "server", "cache", "proto", "cmd", "test"},
 		Why: "parsers fetch nothing"},
 	{To: "modernc.org/sqlite", Owners: []string{"node/format", "node/source/mmssms"}, Why: "other programs' databases are opened with care, in copies"},
 	{To: "github.com/nyaruka/phonenumbers", Owners: []string{"node/kind"}, Why: "numbers are compared where records are matched"},
@@ -101,7 +105,7 @@ var ownerships = []ownership{
 	{To: "github.com/spf13/cobra", Owners: []string{"cmd"}, Why: "flags stop at the command"},
 	{To: "std:unsafe", Owners: []string{"node/source/folder", "node/target/folder", "proto/serverpb"}, Why: "system calls on hot paths only"},
 	{To: "marker", Owners: []string{"server/db", "node/journal"}, Why: "two owners of the database"},
-	{To: "kill", Owners: []string{"node", "server", "test/env", "test/fault"}, Why: "kill points stand only between durable steps"},
+	{To: "kill", Owners: []string{"node", "server", "cache", "test/env", "test/fault"}, Why: "kill points stand only between durable steps"},
 }
 
 // vague are the package names that say nothing about what is inside.
