@@ -17,16 +17,17 @@ import (
 
 // Report tells everything that was lost or changed by a transfer or an import on this
 // device: what could not be read as it is, what became of each record in the targets, and
-// of the files those that did not arrive whole.
+// of the files those that did not arrive whole. Close it after writing: a long one is read
+// from the transfer's journal again as it is written, and ends with ctx.
 func (n *Node) Report(ctx context.Context, sid id.Session) (*report.Report, error) {
 	t, err := n.openSession("", sid)
 	if err != nil {
 		return nil, err
 	}
-	defer t.close()
 	m, err1 := t.meta()
 	st, err2 := t.state()
 	if err := errors.Join(err1, err2); err != nil {
+		t.close()
 		return nil, err
 	}
 	r := &report.Report{What: "import", When: n.cfg.Now(), Source: append(m.Sources, m.Paths...), Target: m.Into}
@@ -37,28 +38,33 @@ func (n *Node) Report(ctx context.Context, sid id.Session) (*report.Report, erro
 		r.What = "receive"
 		r.Target = append([]string{m.To}, m.Into...)
 	}
-	err = errors.Join(addGathered(t, r), addDelivered(t, r), addFiles(ctx, t, r))
 	if st.State == session.Undone {
 		r.Notes = append(r.Notes, "It was taken back afterwards.")
 	}
-	return r, err
+	return r, r.Read(func(add func(report.Entry) error) error {
+		for _, part := range []func(context.Context, *transferDir, func(report.Entry) error) error{addGathered, addDelivered, addFiles} {
+			if err := part(ctx, t, add); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, t.close)
 }
 
 // addGathered tells what could not be read as it is.
-func addGathered(t *transferDir, r *report.Report) error {
+func addGathered(ctx context.Context, t *transferDir, add func(report.Entry) error) error {
 	return t.j.EachSecret([]byte{tagChange}, func(k, v []byte) error {
 		var c item.Change
 		if err := json.Unmarshal(v, &c); err != nil {
 			return err
 		}
 		c.Kind = item.Kind(k[1])
-		r.Change(c)
-		return nil
+		return errors.Join(ctx.Err(), add(report.Of(c)))
 	})
 }
 
 // addDelivered tells what became of each record.
-func addDelivered(t *transferDir, r *report.Report) error {
+func addDelivered(ctx context.Context, t *transferDir, add func(report.Entry) error) error {
 	d, err := deliver.Load(deliveryLog{t.j}, nil)
 	if errors.Is(err, deliver.ErrNone) {
 		return nil
@@ -78,13 +84,12 @@ func addDelivered(t *transferDir, r *report.Report) error {
 			e.Refused = o.Why
 		}
 		e.Decided = s.Decided()
-		r.Add(e)
-		return nil
+		return errors.Join(ctx.Err(), add(e))
 	})
 }
 
 // addFiles tells of the files of a receiver's collection that are not there, or not as they were.
-func addFiles(ctx context.Context, t *transferDir, r *report.Report) error {
+func addFiles(ctx context.Context, t *transferDir, add func(report.Entry) error) error {
 	plan, err := preview.Load(nil, &numbered{j: t.j, tag: tagPlan}, preview.Options{})
 	if errors.Is(err, preview.ErrNoPlan) {
 		return nil
@@ -103,7 +108,6 @@ func addFiles(ctx context.Context, t *transferDir, r *report.Report) error {
 		if o == item.Failed || o == item.LostAtSource {
 			c.Effect = item.EffectDropped
 		}
-		r.Change(c)
-		return nil
+		return add(report.Of(c))
 	})
 }

@@ -95,6 +95,7 @@ func (d *demo) checkRecords(ctx context.Context, res *node.ReceiveResult) error 
 	if err != nil {
 		return err
 	}
+	defer rep.Close()
 	if err := writeReport(report, rep.WriteHTML); err != nil {
 		return err
 	}

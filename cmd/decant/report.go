@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"io"
 	"os"
 
@@ -33,6 +31,7 @@ else, to be opened in any browser.`,
 				if err != nil {
 					return err
 				}
+				defer r.Close()
 				if html != "" {
 					if err := writeReport(html, r.WriteHTML); err != nil {
 						return err
@@ -53,12 +52,7 @@ else, to be opened in any browser.`,
 // printReport writes the report to stdout: text, or the object of --json.
 func (a *app) printReport(r *report.Report) error {
 	if a.screen.JSON() {
-		var b bytes.Buffer
-		if err := r.WriteJSON(&b); err != nil {
-			return err
-		}
-		a.screen.Result(json.RawMessage(b.Bytes()))
-		return nil
+		return a.screen.StreamResult(r.WriteJSON)
 	}
 	return r.WriteText(a.screen.Out()) // it can be long
 }

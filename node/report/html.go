@@ -18,8 +18,12 @@ var pageSource string
 //go:embed page.css
 var style string
 
-// maxPage is how many entries of one kind and outcome a page has: a browser takes no more with ease. The JSON has all.
-const maxPage = 2000
+// How much of one kind and outcome a page has: a browser takes no more with ease. The text and the JSON have all.
+const (
+	maxPage    = 2000     // entries
+	maxBytes   = 16 << 20 // of them
+	maxChanges = 1000     // changes of one entry
+)
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"shown": show.Name, "cut": cut, "name": name, "heading": heading, "count": count, "join": join,
@@ -81,19 +85,20 @@ func (r *Report) top() top {
 	return t
 }
 
-// part is the entries of one outcome.
-type part struct {
+// shownPart is the entries of one outcome.
+type shownPart struct {
 	Outcome string
 	Hint    string
 	Open    bool
-	Count   int
+	Count   int64
 	Entries []shownEntry
-	More    int
+	More    int64
 }
 
 type shownEntry struct {
 	*Entry
 	Sentence string
+	More     int // changes
 }
 
 var hints = map[string]string{
@@ -107,28 +112,46 @@ var hints = map[string]string{
 }
 
 func (r *Report) section(w io.Writer, k Kind) error {
-	var parts []part
-	for _, o := range outcomes {
-		in := r.of(k.Kind, o)
-		if len(in) == 0 {
-			continue
-		}
-		p := part{Outcome: o, Hint: hints[o], Open: o == "refused" || o == "conflict", Count: len(in)}
-		for i, e := range in {
-			if i == maxPage {
-				p.More = len(in) - i
-				break
-			}
-			p.Entries = append(p.Entries, shownEntry{e, e.sentence()})
-		}
-		parts = append(parts, p)
-	}
-	return page.ExecuteTemplate(w, "kind", struct {
+	err := page.ExecuteTemplate(w, "kind", struct {
 		Kind
 		Anchor string
 		Groups []Group
-		Parts  []part
-	}{k, k.Kind.String(), r.Groups(k.Kind), parts})
+	}{k, k.Kind.String(), r.Groups(k.Kind)})
+	none := true
+	for _, o := range outcomes {
+		if p := (part{k.Kind, o}); err == nil && r.counts[p] > 0 {
+			none = false
+			err = r.part(w, p)
+		}
+	}
+	if none && err == nil {
+		err = page.ExecuteTemplate(w, "none", nil)
+	}
+	return err
+}
+
+// part writes the entries of one outcome, as many as a page has.
+func (r *Report) part(w io.Writer, p part) error {
+	s := shownPart{Outcome: p.outcome, Hint: hints[p.outcome], Open: p.outcome == "refused" || p.outcome == "conflict", Count: r.counts[p]}
+	size := 0
+	err := r.of(p, func(e *Entry) bool {
+		if size += e.size(); len(s.Entries) == maxPage || size > maxBytes && len(s.Entries) > 0 {
+			return false
+		}
+		x := shownEntry{Entry: e, Sentence: e.sentence(), More: max(0, len(e.Changes)-maxChanges)}
+		if x.More > 0 {
+			short := *e
+			short.Changes = e.Changes[:maxChanges]
+			x.Entry = &short
+		}
+		s.Entries = append(s.Entries, x)
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	s.More = s.Count - int64(len(s.Entries))
+	return page.ExecuteTemplate(w, "part", s)
 }
 
 // count writes a number with thin spaces between its thousands, a dash for none.

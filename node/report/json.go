@@ -85,16 +85,19 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		return err
 	}
 	b.Write(inert(first[:len(first)-len("]}")])) // the entries follow one by one
-	for i := range r.Entries {
-		one, err := json.Marshal(r.Entries[i].json())
+	comma := ""
+	err = r.each(func(e *Entry) error {
+		one, err := json.Marshal(e.json())
 		if err != nil {
 			return err
 		}
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteByte('\n')
-		b.Write(inert(one))
+		b.WriteString(comma + "\n")
+		comma = ","
+		_, err = b.Write(inert(one))
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	b.WriteString("\n]}\n")
 	return b.Flush()
@@ -146,6 +149,7 @@ func ReadJSON(from io.Reader) (*Report, error) {
 			e.Changes[i].Kind = kind
 		}
 		r.Entries = append(r.Entries, Entry{kind, e.Book, e.Record, e.UID, e.From, verdict(e.Verdict), e.With, e.Why, e.Decided, e.Refused, e.Changes})
+		r.index(&r.Entries[len(r.Entries)-1])
 	}
 	return r, nil
 }

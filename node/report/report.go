@@ -5,6 +5,7 @@
 package report
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -22,8 +23,21 @@ type Report struct {
 
 	// Kinds are the sums of each kind, in the order of item.Kinds. Add keeps them.
 	Kinds []Kind
-	// Entries are the records of which there is something to say, in the order in which they were added.
+	// Entries are the records of which there is something to say, in the order in which they were added; nil of a report that
+	// reads them again whenever it is written, see Read.
 	Entries []Entry
+
+	counts map[part]int64                // of entries
+	groups map[item.Kind]map[Group]int64 // of changes
+	told   told
+	again  func(add func(Entry) error) error // not nil: where the entries are
+	done   func() error
+}
+
+// part is the entries of one kind and outcome.
+type part struct {
+	kind    item.Kind
+	outcome string
 }
 
 // Kind counts the records of one kind by what became of them, and the changes of their properties.
@@ -63,30 +77,53 @@ type Entry struct {
 // Of 200,000 messages that are simply new nothing is kept but their number. The entry's changes are the report's from then on;
 // what they lack is filled in.
 func (r *Report) Add(e Entry) {
-	k := r.kind(e.Kind)
-	k.count(e)
-	if len(e.Changes) == 0 && e.Refused == "" && (e.Verdict == rule.New || e.Verdict == rule.Same || e.Verdict == rule.None) {
-		return
+	if r.count(&e) {
+		r.Entries = append(r.Entries, e)
 	}
-	for i := range e.Changes {
-		c := &e.Changes[i]
-		c.Kind = e.Kind
-		if c.Record == "" {
-			c.Record = e.Record
-		}
-		if c.UID == "" {
-			c.UID = e.UID
-		}
-		if c.From == "" {
-			c.From = e.From
-		}
+}
+
+// count counts a record, and reports whether there is something to say of it.
+func (r *Report) count(e *Entry) bool {
+	r.told.prepare(e)
+	r.kind(e.Kind).count(*e)
+	if !e.telling() {
+		return false
 	}
-	r.Entries = append(r.Entries, e)
+	r.index(e)
+	return true
+}
+
+// index keeps the sums that are shown above the entries.
+func (r *Report) index(e *Entry) {
+	if r.counts == nil {
+		r.counts, r.groups = map[part]int64{}, map[item.Kind]map[Group]int64{}
+	}
+	r.counts[part{e.Kind, e.outcome()}]++
+	groups := r.groups[e.Kind]
+	if groups == nil {
+		groups = map[Group]int64{}
+		r.groups[e.Kind] = groups
+	}
+	for _, c := range e.Changes {
+		g := Group{Property: c.Property, Effect: c.Effect, Why: c.Why}
+		if _, ok := groups[g]; !ok && len(groups) >= maxGroups {
+			g = Group{Effect: c.Effect, Why: "various reasons, told with each record"}
+		}
+		groups[g]++
+	}
+}
+
+// telling reports whether there is something to say of a record.
+func (e *Entry) telling() bool {
+	return len(e.Changes) > 0 || e.Refused != "" || e.Verdict != rule.New && e.Verdict != rule.Same && e.Verdict != rule.None
 }
 
 // Change adds what concerns a record that did not get as far as a verdict, or none at all.
-func (r *Report) Change(c item.Change) {
-	r.Add(Entry{Kind: c.Kind, Record: c.Record, UID: c.UID, From: c.From, Changes: []item.Change{c}})
+func (r *Report) Change(c item.Change) { r.Add(Of(c)) }
+
+// Of is the entry of a record of which nothing is known but a change.
+func Of(c item.Change) Entry {
+	return Entry{Kind: c.Kind, Record: c.Record, UID: c.UID, From: c.From, Changes: []item.Change{c}}
 }
 
 // kind returns the sums of a kind.
@@ -155,29 +192,12 @@ type Group struct {
 // Groups sums up a kind's changes: the worst effects first, then the most frequent ones. Every reason with a value in it
 // would be a group of its own; beyond maxGroups they are one without a reason.
 func (r *Report) Groups(k item.Kind) (out []Group) {
-	index := map[Group]int{}
-	for _, e := range r.Entries {
-		if e.Kind != k {
-			continue
-		}
-		for _, c := range e.Changes {
-			g := Group{Property: c.Property, Effect: c.Effect, Why: c.Why}
-			if _, ok := index[g]; !ok && len(out) >= maxGroups {
-				g = Group{Effect: c.Effect, Why: "various reasons, told with each record"}
-			}
-			i, ok := index[g]
-			if !ok {
-				i = len(out)
-				index[g], out = i, append(out, g)
-			}
-			out[i].Count++
-		}
+	for g, n := range r.groups[k] {
+		g.Count = n
+		out = append(out, g)
 	}
-	slices.SortStableFunc(out, func(a, b Group) int {
-		if a.Effect != b.Effect {
-			return severity(a.Effect) - severity(b.Effect)
-		}
-		return int(b.Count - a.Count)
+	slices.SortFunc(out, func(a, b Group) int {
+		return cmp.Or(severity(a.Effect)-severity(b.Effect), cmp.Compare(b.Count, a.Count), cmp.Compare(a.Property, b.Property), cmp.Compare(a.Why, b.Why))
 	})
 	return out
 }
@@ -226,16 +246,6 @@ func (e *Entry) sentence() string {
 	add(e.Why)
 	add(e.Decided)
 	return s
-}
-
-// of returns the entries of a kind and an outcome.
-func (r *Report) of(k item.Kind, outcome string) (out []*Entry) {
-	for i := range r.Entries {
-		if e := &r.Entries[i]; e.Kind == k && e.outcome() == outcome {
-			out = append(out, e)
-		}
-	}
-	return out
 }
 
 // heading names a kind to a person.

@@ -20,11 +20,12 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	for _, k := range r.Kinds {
 		for _, o := range outcomes {
-			for i, e := range r.of(k.Kind, o) {
-				if i == 0 {
-					fmt.Fprintf(b, "\n%s, %s\n", heading(k.Kind), o)
-				}
-				e.text(b)
+			p := part{k.Kind, o}
+			if r.counts[p] > 0 {
+				fmt.Fprintf(b, "\n%s, %s\n", heading(k.Kind), o)
+			}
+			if err := r.of(p, func(e *Entry) bool { e.text(b); return true }); err != nil {
+				return err
 			}
 		}
 	}

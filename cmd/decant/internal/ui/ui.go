@@ -24,7 +24,9 @@ package ui
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -516,6 +518,37 @@ func escapeJSON(b []byte) []byte {
 
 // Result emits the last event of a command that worked.
 func (s *Screen) Result(v any) { s.Emit(Event{Type: "result", Result: v}) }
+
+// StreamResult is Result for a document that is too large to be held: write writes it as JSON, whose line breaks
+// outside of strings are left out.
+func (s *Screen) StreamResult(write func(io.Writer) error) error {
+	head, err := json.Marshal(Event{Time: s.o.Now().UTC(), Type: "result"})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := bufio.NewWriter(s.o.Stdout)
+	out.Write(head[:len(head)-1])
+	out.WriteString(`,"result":`)
+	if err := write(oneLine{out}); err != nil {
+		return errors.Join(err, out.Flush())
+	}
+	out.WriteString("}\n")
+	return out.Flush()
+}
+
+// oneLine leaves out line breaks.
+type oneLine struct{ *bufio.Writer }
+
+func (w oneLine) Write(b []byte) (int, error) {
+	for line := range bytes.SplitSeq(b, []byte("\n")) {
+		if _, err := w.Writer.Write(line); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
+}
 
 // Fail reports a problem and returns its exit code.
 func (s *Screen) Fail(p *Problem) Code {
