@@ -245,3 +245,25 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestUnreadable: what nobody can read still tells messages apart.
+func TestUnreadable(t *testing.T) {
+	var records []item.Record
+	for _, date := range []string{"", "bad", "-", "99999999999999999999", "NaN"} {
+		for _, box := range []string{"", "9", "bad"} {
+			m := &Message{Type: MMS, Form: FormSBR, X: []Column{{"date", quoteNull(date)}, {"msg_box", quoteNull(box)}}}
+			records = append(records, item.Record{Kind: item.Message, Data: m.Bytes()})
+		}
+	}
+	for n, existing := range [][]item.Record{nil, records} {
+		out, err := Rules{}.Match(t.Context(), existing, records, rule.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, d := range out {
+			if want := []rule.Verdict{rule.New, rule.Same}[n]; d.Verdict != want || n == 1 && d.With != i {
+				t.Errorf("%s: %v with %d", records[i].Data, d.Verdict, d.With)
+			}
+		}
+	}
+}

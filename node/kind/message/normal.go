@@ -285,10 +285,27 @@ func (m *Message) key(own map[string]bool, region string) (key [32]byte) {
 			h.Write([]byte(a))
 		}
 		h.Write([]byte{0, 0})
+		h.Write(m.unread())
 	}
 	h.Write(content[:])
 	h.Sum(key[:0])
 	return key
+}
+
+// unread is what the source has for a time and a box that could not be read: it still tells messages apart.
+func (m *Message) unread() (out []byte) {
+	for _, f := range [...]struct {
+		known   bool
+		columns []string
+	}{{m.Date.Known, []string{"date"}}, {m.Box != "", []string{"msg_box", "type"}}} {
+		for _, name := range f.columns {
+			if v, ok := Get(m.X, name); ok && !f.known && v != "" {
+				out = append(append(append(out, name...), 0), v...)
+				out = append(out, 0)
+			}
+		}
+	}
+	return out
 }
 
 // identityByKey is the first byte of an identity that is made of a message's key and time.
