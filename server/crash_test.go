@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -231,11 +232,21 @@ func reopen(t *testing.T, fs vfs.FS, before, after []trail, rng *rand.Rand) (err
 	return (&history{}).live(w, rng, 1, func() bool { return false })
 }
 
+// What is run in full on demand.
+var (
+	instants = flag.Int("instants", 0, "cut the power at this `number` of instants (TestR3PowerCut)")
+	tails    = flag.Int("tails", 0, "damage this `number` of file ends (TestR7DamagedEnds)")
+	flips    = flag.Int("flips", 0, "flip this `number` of bits (TestR8EveryFlip)")
+)
+
 // TestR3PowerCut cuts the power between any two operations on the file system, keeping none, some or all of what was not synced.
 func TestR3PowerCut(t *testing.T) {
 	worlds, clones := 10, 55
 	if testing.Short() {
 		worlds, clones = 5, 10
+	}
+	if *instants > 0 {
+		clones = (*instants + worlds - 1) / worlds
 	}
 	var total atomic.Int64
 	for i := range worlds {
@@ -296,7 +307,7 @@ func powerCuts(t *testing.T, seed uint64, percent, clones int) int64 {
 	var work sync.WaitGroup
 	for i := range 3 {
 		work.Go(func() {
-			if err := h.live(w, rand.New(rand.NewPCG(seed, uint64(i+10))), 40, enough); err != nil {
+			if err := h.live(w, rand.New(rand.NewPCG(seed, uint64(i+10))), max(40, clones), enough); err != nil {
 				t.Error(err)
 			}
 		})
