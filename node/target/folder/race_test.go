@@ -1,6 +1,7 @@
 package folder
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,9 +25,11 @@ func scratch(t testing.TB) string {
 	return dir
 }
 
+var attempts = flag.Int("attempts", 100_000, "of TestRT8Swap")
+
 // TestRT8Swap swaps directories of staging and of the target for links to a place
 // outside, again and again, while files are staged and renamed into place. Nothing may
-// ever appear outside. The loop is 100,000 attempts; -short makes it 5,000.
+// ever appear outside. The loop is as many attempts as -attempts says; -short makes it 5,000.
 func TestRT8Swap(t *testing.T) {
 	base := scratch(t)
 	target, outside := filepath.Join(base, "target"), filepath.Join(base, "outside")
@@ -38,7 +41,7 @@ func TestRT8Swap(t *testing.T) {
 	for i := range 16 {
 		plan = append(plan, Place{fmt.Sprintf("in/side/file-%d", i), true, 4, 1e18, 0o644, 0})
 	}
-	n := 100_000
+	n := *attempts
 	if testing.Short() {
 		n = 5000
 	}
