@@ -127,7 +127,7 @@ func (r *receiving) prepareDelivery(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	d, err := deliver.Prepare(ctx, deliveryLog{r.t.j}, goals, stagedRecords(r.target, r.plan), deliver.Options{Region: r.meta.Region, Kinds: r.st.Kinds})
+	d, err := deliver.Prepare(ctx, deliveryLog{r.t.j}, goals, stagedRecords(r.target, r.plan), deliver.Options{Region: r.meta.Region, Kinds: r.st.Kinds, Dir: r.t.dir})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrTarget, err)
 	}
@@ -184,7 +184,7 @@ func (n *Node) deliver(ctx context.Context, t *transferDir, into []string) (*del
 		return nil, err
 	}
 	defer done()
-	d, err := deliver.Load(deliveryLog{t.j}, goals)
+	d, err := deliver.Load(deliveryLog{t.j}, goals, t.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func (n *Node) undoDelivery(ctx context.Context, t *transferDir, into []string) 
 		return nil, err
 	}
 	defer done()
-	d, err := deliver.Load(deliveryLog{t.j}, goals)
+	d, err := deliver.Load(deliveryLog{t.j}, goals, t.dir)
 	if errors.Is(err, deliver.ErrNone) {
 		return &deliver.Undone{}, nil
 	}

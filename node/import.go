@@ -132,7 +132,7 @@ func (n *Node) planImport(ctx context.Context, t *transferDir, m *meta, opts Imp
 		return 0, err
 	}
 	defer done()
-	d, err := deliver.Prepare(ctx, deliveryLog{t.j}, goals, gatheredRecords(t.gatherDir()), deliver.Options{Region: m.Region, Kinds: opts.Kinds})
+	d, err := deliver.Prepare(ctx, deliveryLog{t.j}, goals, gatheredRecords(t.gatherDir()), deliver.Options{Region: m.Region, Kinds: opts.Kinds, Dir: t.dir})
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrTarget, err)
 	}

@@ -65,7 +65,7 @@ func addGathered(ctx context.Context, t *transferDir, add func(report.Entry) err
 
 // addDelivered tells what became of each record.
 func addDelivered(ctx context.Context, t *transferDir, add func(report.Entry) error) error {
-	d, err := deliver.Load(deliveryLog{t.j}, nil)
+	d, err := deliver.Load(deliveryLog{t.j}, nil, "")
 	if errors.Is(err, deliver.ErrNone) {
 		return nil
 	}

@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/decant-dev/decant/kill"
 	"github.com/decant-dev/decant/node/item"
-	"github.com/decant-dev/decant/node/kind"
 	"github.com/decant-dev/decant/node/kind/rule"
 	"github.com/decant-dev/decant/node/target"
 )
@@ -37,7 +37,7 @@ func (s *Step) Decided() string {
 	return "both are kept"
 }
 
-// Resolve asks about every conflict and notes the answer. It may be called again before Apply.
+// Resolve asks about every conflict and notes the answer, which is final: a conflict that keeps both may be asked about again.
 func (d *Delivery) Resolve(ask func(s *Step) (Choice, error)) error {
 	return d.eachPart(func(g int, p *part) error {
 		if p.Part.Conflict == 0 {
@@ -132,6 +132,7 @@ type applier struct {
 	d           *Delivery
 	progress    func(done, total int64)
 	done, total int64
+	joined      map[int]int // of the part under way: steps that another step writes, by which
 }
 
 // work is a step under way.
@@ -142,22 +143,31 @@ type work struct {
 }
 
 func (a *applier) part(ctx context.Context, g int, p *part) error {
-	d := a.d
 	pending, err := a.pending(g, p)
-	if err != nil || len(pending) == 0 {
+	if err != nil {
 		return err
 	}
-	var begun bool
-	if begun, err = d.load(logKey('r', g, p.Kind), new(bool)); err != nil {
+	if len(pending) > 0 {
+		if err := a.pass(ctx, g, p, pending); err != nil {
+			return err
+		}
+	}
+	return a.settle(g, p)
+}
+
+// pass carries out the pending steps.
+func (a *applier) pass(ctx context.Context, g int, p *part, pending []int) error {
+	begun, err := a.d.load(logKey('r', g, p.Kind), new(bool))
+	if err != nil {
 		return err
 	}
-	whole, _ := d.goals[g].Target.(target.Whole)
+	whole, _ := a.d.goals[g].Target.(target.Whole)
 	if !begun {
 		if err := a.begin(g, p, whole); err != nil {
 			return err
 		}
 		kill.Point(kill.ReceiverDeliverBegun)
-	} else if err := a.again(ctx, g, p, pending); err != nil {
+	} else if pending, err = a.again(ctx, g, p, pending); err != nil {
 		return err
 	}
 	for round := 0; ; round++ {
@@ -169,15 +179,11 @@ func (a *applier) part(ctx context.Context, g int, p *part) error {
 			break
 		}
 		if round == maxRounds {
-			for _, w := range edited {
-				w.out = Outcome{State: Failed, Why: "it is edited all the time by another program"}
-			}
-			return a.note(g, p, edited)
+			return a.giveUp(g, p, edited)
 		}
-		if err := a.again(ctx, g, p, edited); err != nil {
+		if pending, err = a.again(ctx, g, p, edited); err != nil {
 			return err
 		}
-		pending = edited
 	}
 	if whole != nil && !begun {
 		return a.end(g, p, whole)
@@ -185,25 +191,85 @@ func (a *applier) part(ctx context.Context, g int, p *part) error {
 	return nil
 }
 
-// pending reads the steps without an outcome, and counts the others.
-func (a *applier) pending(g int, p *part) (all []*work, err error) {
+func (a *applier) giveUp(g int, p *part, edited []int) error {
+	all, err := a.load(g, p, edited)
+	if err != nil {
+		return err
+	}
+	for _, w := range all {
+		w.out = Outcome{State: Failed, Why: "it is edited all the time by another program"}
+	}
+	return a.note(g, p, all)
+}
+
+// pending returns the numbers of the steps without an outcome that write something; it counts the others, or notes that another step writes them.
+func (a *applier) pending(g int, p *part) (all []int, err error) {
 	outcomes := map[int]Outcome{}
 	if err := a.d.eachOutcome(g, p, func(n int, o Outcome) error { outcomes[n] = o; return nil }); err != nil {
 		return nil, err
 	}
+	a.joined = map[int]int{}
 	err = a.d.eachStep(g, p, func(n int, s *Step) error {
-		if o, ok := outcomes[n]; ok {
+		o, ok := outcomes[n]
+		switch {
+		case ok:
 			a.count(s, &o)
-			return nil
+		case s.Action == Leave:
+			a.leave(n, s)
+		default:
+			all = append(all, n)
 		}
-		if s.Action == Leave {
-			a.count(s, &Outcome{})
-			return nil
-		}
-		all = append(all, &work{n: n, s: s})
 		return nil
 	})
 	return all, err
+}
+
+func (a *applier) leave(n int, s *Step) {
+	if s.Into > 0 {
+		a.joined[n] = s.Into - 1
+		return
+	}
+	a.count(s, &Outcome{})
+}
+
+// settle counts the steps that others write, by what became of those.
+func (a *applier) settle(g int, p *part) error {
+	if len(a.joined) == 0 {
+		return nil
+	}
+	failed := map[int]bool{}
+	if err := a.d.eachOutcome(g, p, func(n int, o Outcome) error {
+		if o.State == Failed {
+			failed[n] = true
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, into := range a.joined {
+		o := Outcome{State: Done}
+		if failed[into] {
+			o.State = Failed
+		}
+		a.count(&Step{}, &o)
+	}
+	return nil
+}
+
+// load reads steps.
+func (a *applier) load(g int, p *part, numbers []int) (all []*work, err error) {
+	for _, n := range numbers {
+		var s Step
+		ok, err := a.d.load(stepKey('s', g, p.Kind, n), &s)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			return nil, errLog
+		}
+		all = append(all, &work{n: n, s: &s})
+	}
+	return all, nil
 }
 
 func (d *Delivery) eachOutcome(g int, p *part, f func(n int, o Outcome) error) error {
@@ -289,70 +355,100 @@ func (a *applier) end(g int, p *part, whole target.Whole) error {
 	return a.d.log.Put([]Entry{encode(logKey('a', g, p.Kind), sha256.Sum256(now))})
 }
 
-// again decides steps anew against what the target has by now: after a crash it may have
-// some of them, and somebody may have edited what a step was to replace.
-func (a *applier) again(ctx context.Context, g int, p *part, pending []*work) error {
-	d, rules := a.d, kind.Rules(p.Kind)
-	existing, err := d.read(ctx, g, p.Kind)
+// again decides steps anew against what the target has by now, and returns those that are still to be carried out: after a
+// crash the target may have some of them, and somebody may have edited what a step was to replace.
+func (a *applier) again(ctx context.Context, g int, p *part, pending []int) ([]int, error) {
+	t := a.d.goals[g].Target
+	profile, err := t.Profile(ctx, p.Kind)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	profile, err := d.goals[g].Target.Profile(ctx, p.Kind)
+	m, err := newMatcher(a.d.dir, p.Kind, rule.Options{Profile: profile, NoFuzzy: true})
 	if err != nil {
+		return nil, err
+	}
+	defer m.close()
+	for chunk := range slices.Chunk(pending, batch) {
+		all, err := a.load(g, p, chunk)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range all {
+			if err := m.income(w.n, w.s.record(), nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := m.read(ctx, t); err != nil {
+		return nil, err
+	}
+	var left []int
+	err = m.match(ctx, func(l *lot) error {
+		n, err := a.anew(g, p, l)
+		left = append(left, n...)
 		return err
-	}
-	incoming := make([]item.Record, len(pending))
-	for i, w := range pending {
-		s := w.s
-		incoming[i] = item.Record{Kind: p.Kind, Book: s.Book, Path: s.Path, Label: s.Label, From: s.From, Data: s.content()}
-	}
-	decisions, err := rules.Match(ctx, plain(existing), incoming, rule.Options{Profile: profile, NoFuzzy: true})
+	})
+	slices.Sort(left)
+	return left, err
+}
+
+// anew notes what was decided anew about a lot of steps.
+func (a *applier) anew(g int, p *part, l *lot) (left []int, err error) {
+	all, err := a.load(g, p, l.numbers)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	acts := decide(incoming, decisions, existing)
-	var batch []Entry
-	for i, w := range pending {
-		if decisions[i].Verdict == rule.Same && decisions[i].With >= 0 && decisions[i].With < len(existing) {
-			e := existing[decisions[i].With]
+	var there []*work
+	var steps []Entry
+	for i, w := range all {
+		if with := l.decisions[i].With; l.decisions[i].Verdict == rule.Same && with >= 0 && with < len(l.existing) {
+			e := l.existing[with]
 			w.out = Outcome{State: Done, ID: e.ID, Version: e.Version, Sum: sha256.Sum256(e.Data), Wrote: e.Version != w.s.Version || w.s.Action == Create}
+			there = append(there, w)
 			continue
 		}
-		anew := step(i, incoming, decisions, acts, existing)
+		anew := l.step(i)
 		if w.s.Action == Create && anew.Action == Replace { // it was to stand beside, and must not replace what came meanwhile
 			anew.Action = Create
 		}
 		anew.Verdict, anew.Why, anew.Changes, anew.With = w.s.Verdict, w.s.Why, w.s.Changes, w.s.With
-		w.s = anew
-		batch = append(batch, encode(stepKey('s', g, p.Kind, w.n), w.s))
+		steps = append(steps, encode(stepKey('s', g, p.Kind, w.n), anew))
+		if anew.Action == Leave {
+			a.leave(w.n, anew)
+		} else {
+			left = append(left, w.n)
+		}
 	}
-	return d.log.Put(batch)
+	if err := a.d.log.Put(steps); err != nil || len(there) == 0 {
+		return left, err
+	}
+	return left, a.note(g, p, there)
 }
 
 // write carries out steps and returns those whose record was edited meanwhile.
-func (a *applier) write(ctx context.Context, g int, p *part, pending []*work) (edited []*work, err error) {
+func (a *applier) write(ctx context.Context, g int, p *part, pending []int) (edited []int, err error) {
 	size := batch
 	if _, ok := a.d.goals[g].Target.(target.Whole); ok {
-		size = len(pending)
+		size = max(len(pending), 1)
 	}
-	for len(pending) > 0 {
-		n := min(size, len(pending))
-		more, err := a.writeBatch(ctx, g, p, pending[:n])
+	for chunk := range slices.Chunk(pending, size) {
+		all, err := a.load(g, p, chunk)
 		if err != nil {
 			return nil, err
 		}
-		edited, pending = append(edited, more...), pending[n:]
+		more, err := a.writeBatch(ctx, g, p, all)
+		if err != nil {
+			return nil, err
+		}
+		edited = append(edited, more...)
 	}
 	return edited, nil
 }
 
-func (a *applier) writeBatch(ctx context.Context, g int, p *part, all []*work) (edited []*work, err error) {
+func (a *applier) writeBatch(ctx context.Context, g int, p *part, all []*work) (edited []int, err error) {
 	var todo []*work
 	var writes []target.Write
 	for _, w := range all {
-		if w.out.State != Pending || w.s.Action == Leave {
-			continue
-		}
 		todo, writes = append(todo, w), append(writes, w.s.order())
 	}
 	tried := 0
@@ -368,7 +464,7 @@ func (a *applier) writeBatch(ctx context.Context, g int, p *part, all []*work) (
 					w.out.Changes = altering.Altered(p.Kind, w.s.content(), now.Data)
 				}
 			case errors.Is(werr, target.ErrEdited):
-				edited = append(edited, w)
+				edited = append(edited, w.n)
 			case errors.As(werr, &refused):
 				w.out = Outcome{State: Failed, Why: refused.Why}
 			default:
@@ -384,9 +480,14 @@ func (a *applier) writeBatch(ctx context.Context, g int, p *part, all []*work) (
 	return edited, errors.Join(err, a.note(g, p, all))
 }
 
+// record is what the target shall hold.
+func (s *Step) record() item.Record {
+	return item.Record{Kind: s.Kind, Book: s.Book, Path: s.Path, Label: s.Label, From: s.From, Data: s.content()}
+}
+
 // order is what the target is told to do.
 func (s *Step) order() target.Write {
-	w := target.Write{Record: item.Record{Kind: s.Kind, Book: s.Book, Path: s.Path, Label: s.Label, From: s.From, Data: s.content()}}
+	w := target.Write{Record: s.record()}
 	if s.Action == Replace {
 		w.ID, w.Version = s.ID, s.Version
 		w.Record.Book, w.Record.Path = s.Beside, s.At

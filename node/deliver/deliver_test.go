@@ -151,7 +151,7 @@ func TestDeliverAndUndo(t *testing.T) {
 			if res := apply(t, again); res.Written != 0 || !maps.Equal(files(t, dir), after) {
 				t.Errorf("a second delivery: %+v", res)
 			}
-			loaded, err := Load(log, open(t, at))
+			loaded, err := Load(log, open(t, at), "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -249,7 +249,7 @@ func TestDeathAnywhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			log.left = 1 << 30
-			again, err := Load(log, open(t, at))
+			again, err := Load(log, open(t, at), "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -323,7 +323,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestNothing(t *testing.T) {
-	if _, err := Load(MemLog{}, nil); !errors.Is(err, ErrNone) {
+	if _, err := Load(MemLog{}, nil, ""); !errors.Is(err, ErrNone) {
 		t.Errorf("%v", err)
 	}
 	dir := directory(t)

@@ -1,7 +1,6 @@
 package deliver
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,9 +21,9 @@ type Goal struct {
 
 // Options adjusts Prepare.
 type Options struct {
-	Region  string      // ISO 3166 country of numbers without a prefix; "" is unknown
-	NoFuzzy bool        // bring records together by identity only
-	Kinds   []item.Kind // empty is all
+	Region string      // ISO 3166 country of numbers without a prefix; "" is unknown
+	Kinds  []item.Kind // empty is all
+	Dir    string      // for a working file, which is gone when Prepare returns; "" is the system's
 }
 
 // Records yields the incoming records of one kind. One without Data is a file that is too
@@ -35,6 +34,7 @@ type Records func(ctx context.Context, k item.Kind, each func(item.Record) error
 type Delivery struct {
 	log   Log
 	goals []Goal
+	dir   string // for working files
 	head  header
 }
 
@@ -64,9 +64,9 @@ const headerKey = "h"
 var ErrNone = errors.New("nothing was delivered")
 
 // Load continues a delivery that was prepared. goals are those that it was prepared for,
-// in the same order; nil is enough for Each and Summary.
-func Load(log Log, goals []Goal) (*Delivery, error) {
-	d := &Delivery{log: log, goals: goals}
+// in the same order; nil is enough for Each and Summary. dir is as in Options.
+func Load(log Log, goals []Goal, dir string) (*Delivery, error) {
+	d := &Delivery{log: log, goals: goals, dir: dir}
 	ok, err := d.load(headerKey, &d.head)
 	switch {
 	case err != nil:
@@ -92,7 +92,7 @@ func (d *Delivery) Names() (names []string) {
 // Prepare decides about all records and writes the steps to the log. Whatever an earlier
 // Prepare has written there is written over. Nothing is written to the targets.
 func Prepare(ctx context.Context, log Log, goals []Goal, records Records, opts Options) (*Delivery, error) {
-	d := &Delivery{log: log, goals: goals, head: header{Version: headerVersion}}
+	d := &Delivery{log: log, goals: goals, dir: opts.Dir, head: header{Version: headerVersion}}
 	for i := range goals {
 		g := goal{Name: goals[i].Name}
 		for _, k := range goals[i].Target.Kinds() {
@@ -124,184 +124,100 @@ func (d *Delivery) saveHeader() error {
 	return d.log.Put([]Entry{{headerKey, b}})
 }
 
-// prepare writes the steps for one goal and kind. Records are many: what is held of them all
-// is what Match has to see, and no step before it is written.
+// prepare writes the steps for one goal and kind.
 func (d *Delivery) prepare(ctx context.Context, g int, k item.Kind, records Records, opts Options) (*part, error) {
-	rules, t := kind.Rules(k), d.goals[g].Target
-	var profile rule.Profile
-	known := false
-	var refused []Step
-	var shaped []item.Record
-	changes := map[int][]item.Change{} // of shaped records
-	err := records(ctx, k, func(r item.Record) error {
-		if !known { // a target is asked only if there is something for it
-			var err error
-			if profile, err = t.Profile(ctx, k); err != nil {
-				return err
-			}
-			profile.Region, known = opts.Region, true
-		}
-		out, changed, ok := r, []item.Change(nil), false
-		if r.Data == nil {
-			changed = []item.Change{{Kind: k, Record: r.Label, From: r.From, Effect: item.EffectDropped, Why: "the file is too large to be brought in; it is with the others of the collection"}}
-		} else {
-			out, changed, ok = rules.Shape(r, profile)
-		}
-		if !ok {
-			refused = append(refused, Step{Kind: k, Label: r.Label, Book: r.Book, Path: r.Path, From: r.From, Changes: changed, Refused: true})
-			return ctx.Err()
-		}
-		if len(changed) > 0 {
-			changes[len(shaped)] = changed
-		}
-		shaped = append(shaped, out)
-		return ctx.Err()
-	})
-	if err != nil || len(shaped)+len(refused) == 0 {
-		return &part{Kind: k}, err
-	}
-	existing, err := d.read(ctx, g, k)
-	if err != nil {
+	b := &builder{d: d, g: g, target: d.goals[g].Target, rules: kind.Rules(k), opts: opts, part: part{Kind: k}}
+	b.part.Part.Goal, b.part.Part.Kind = d.goals[g].Name, k.String()
+	defer b.close()
+	if err := records(ctx, k, func(r item.Record) error { return errors.Join(b.add(ctx, r), ctx.Err()) }); err != nil {
 		return nil, err
 	}
-	decisions, err := rules.Match(ctx, plain(existing), shaped, rule.Options{Profile: profile, NoFuzzy: opts.NoFuzzy})
-	if err != nil {
-		return nil, err
-	}
-	acts := decide(shaped, decisions, existing)
-	p := &part{Kind: k, Steps: len(shaped) + len(refused)}
-	p.Part.Goal, p.Part.Kind = d.goals[g].Name, k.String()
-	return p, d.putSteps(g, k, p.Steps, func(i int) *Step {
-		var s *Step
-		if i < len(shaped) {
-			s = step(i, shaped, decisions, acts, existing)
-			s.Changes = slices.Concat(changes[i], s.Changes)
-		} else {
-			s = &refused[i-len(shaped)]
+	if b.matcher != nil {
+		if err := b.matcher.read(ctx, b.target); err != nil {
+			return nil, err
 		}
-		p.Part.count(s)
-		return s
-	})
-}
-
-// read gives what a target has of a kind.
-func (d *Delivery) read(ctx context.Context, g int, k item.Kind) (all []target.Existing, err error) {
-	err = d.goals[g].Target.Read(ctx, k, func(e target.Existing) error {
-		all = append(all, e)
-		return ctx.Err()
-	})
-	return all, err
-}
-
-func plain(existing []target.Existing) []item.Record {
-	out := make([]item.Record, len(existing))
-	for i := range existing {
-		out[i] = existing[i].Record
-	}
-	return out
-}
-
-// act is what a step does, short of the step itself.
-type act struct {
-	action Action
-	over   int    // existing record that is replaced, or that a conflict is about; -1 is none
-	with   int    // record that it is the same as, merged with or in conflict with, as in rule.Decision; -1 is none
-	write  []byte // nil is the record itself
-	other  []byte
-}
-
-// decide turns decisions into actions. Several records that end in one write it once, with
-// what the last of them made of it.
-func decide(incoming []item.Record, decisions []rule.Decision, existing []target.Existing) []act {
-	acts := make([]act, len(incoming))
-	writer := make(map[int]*act) // what writes a record, by the numbers of Decision.With
-	same := make(map[int]int)    // of incoming records that the target has: which
-	for i := range decisions {
-		a, c := &acts[i], &decisions[i]
-		*a = act{over: -1, with: c.With}
-		if e, ok := same[c.With]; ok {
-			a.with = e
-		}
-		number := len(existing) + i
-		switch c.Verdict {
-		case rule.New, rule.Suggest:
-			a.action, a.write = Create, c.Result
-			writer[number] = a
-		case rule.Conflict:
-			a.action, a.write, a.other = Create, c.Result, c.Replace
-			if a.other == nil {
-				a.other = c.Result
-			}
-			writer[number] = a
-			if a.with >= 0 && a.with < len(existing) {
-				a.over = a.with
-			}
-		case rule.Merge:
-			if w := writer[a.with]; w != nil {
-				w.write = c.Result
-				writer[number] = w
-				continue
-			}
-			if a.with < 0 || a.with >= len(existing) {
-				continue // of no record: rule.Rules promise that there is one
-			}
-			a.action, a.over, a.write = Replace, a.with, c.Result
-			writer[a.with], writer[number] = a, a
-		case rule.Same:
-			if w := writer[a.with]; w != nil {
-				writer[number] = w
-			} else {
-				same[number] = a.with
-			}
+		if err := b.matcher.match(ctx, b.decided); err != nil {
+			return nil, err
 		}
 	}
-	return acts
+	return &b.part, b.flush()
 }
 
-// step makes the step for the i-th incoming record.
-func step(i int, incoming []item.Record, decisions []rule.Decision, acts []act, existing []target.Existing) *Step {
-	r, c, a := &incoming[i], &decisions[i], &acts[i]
-	s := &Step{Kind: r.Kind, Label: r.Label, Book: r.Book, Path: r.Path, From: r.From, Data: r.Data,
-		Verdict: c.Verdict, Why: c.Why, Action: a.action, Changes: c.Changes}
-	switch {
-	case a.with >= len(existing):
-		s.With = incoming[a.with-len(existing)].Label
-	case a.with >= 0:
-		s.With = existing[a.with].Label
+// builder makes the steps for one goal and kind.
+type builder struct {
+	d       *Delivery
+	g       int
+	target  target.Books
+	rules   rule.Rules
+	opts    Options
+	profile *rule.Profile // nil: not asked for yet
+	matcher *matcher      // nil: no record so far is one for it
+	part    part
+	batch   []Entry
+	size    int
+}
+
+func (b *builder) close() {
+	if b.matcher != nil {
+		b.matcher.close()
 	}
-	if a.write != nil && !bytes.Equal(a.write, r.Data) {
-		s.Write = a.write
+}
+
+// add shapes a record and keeps it for matching, or refuses it.
+func (b *builder) add(ctx context.Context, r item.Record) error {
+	if b.profile == nil { // a target is asked only if there is something for it
+		p, err := b.target.Profile(ctx, r.Kind)
+		if err != nil {
+			return err
+		}
+		p.Region, b.profile = b.opts.Region, &p
 	}
-	if c.Verdict == rule.Conflict {
-		if s.Other = a.other; s.Other == nil {
-			s.Other = s.content()
+	number := b.part.Steps
+	b.part.Steps++
+	if r.Data == nil {
+		return b.refuse(number, r, []item.Change{{Kind: r.Kind, Record: r.Label, From: r.From, Effect: item.EffectDropped, Why: "the file is too large to be brought in; it is with the others of the collection"}})
+	}
+	out, changes, ok := b.rules.Shape(r, *b.profile)
+	if !ok {
+		return b.refuse(number, r, changes)
+	}
+	if b.matcher == nil {
+		var err error
+		if b.matcher, err = newMatcher(b.opts.Dir, r.Kind, rule.Options{Profile: *b.profile}); err != nil {
+			return err
 		}
 	}
-	if a.over >= 0 {
-		e := &existing[a.over]
-		s.ID, s.Version, s.Before, s.Beside, s.At = e.ID, e.Version, e.Data, e.Book, e.Path
+	return b.matcher.income(number, out, changes)
+}
+
+func (b *builder) refuse(number int, r item.Record, changes []item.Change) error {
+	return b.put(number, &Step{Kind: r.Kind, Label: r.Label, Book: r.Book, Path: r.Path, From: r.From, Changes: changes, Refused: true})
+}
+
+// decided writes the steps of a lot.
+func (b *builder) decided(l *lot) error {
+	for i := range l.incoming {
+		if err := b.put(l.numbers[i], l.step(i)); err != nil {
+			return err
+		}
 	}
-	if s.Action == Leave {
-		s.Data = nil // nobody will need it
+	return nil
+}
+
+func (b *builder) put(number int, s *Step) error {
+	b.part.Part.count(s)
+	e := encode(stepKey('s', b.g, b.part.Kind, number), s)
+	if b.batch, b.size = append(b.batch, e), b.size+len(e.Value); b.size < batchBytes {
+		return nil
 	}
-	return s
+	return b.flush()
 }
 
 const batchBytes = 4 << 20
 
-// putSteps writes n steps.
-func (d *Delivery) putSteps(g int, k item.Kind, n int, step func(i int) *Step) error {
-	var batch []Entry
-	size := 0
-	for i := range n {
-		e := encode(stepKey('s', g, k, i), step(i))
-		if batch, size = append(batch, e), size+len(e.Value); size < batchBytes {
-			continue
-		}
-		if err := d.log.Put(batch); err != nil {
-			return err
-		}
-		batch, size = batch[:0], 0
-	}
-	return d.log.Put(batch)
+func (b *builder) flush() error {
+	err := b.d.log.Put(b.batch)
+	clear(b.batch)
+	b.batch, b.size = b.batch[:0], 0
+	return err
 }

@@ -63,6 +63,9 @@ type Step struct {
 	Write []byte `json:"write,omitempty"` // what is written, if that is another
 	Other []byte `json:"other,omitempty"` // of a conflict: what is written if the person wants the incoming one
 
+	// Into is the number of the step that writes this record with others in one, plus one; 0 is none.
+	Into int `json:"into,omitempty"`
+
 	Changes []item.Change `json:"changes,omitempty"`
 }
 

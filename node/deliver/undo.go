@@ -42,7 +42,11 @@ func (d *Delivery) undo(ctx context.Context, g int, p *part, u *Undone) error {
 	}
 	err := d.eachStep(g, p, func(n int, s *Step) error {
 		if o := outcomes[n]; (o.State == Done || o.State == Kept) && o.Wrote {
-			done = append(done, &work{n, s, o})
+			slim := &Step{Kind: s.Kind, Label: s.Label, Action: s.Action}
+			if s.Action == Replace {
+				slim.Before = s.Before
+			}
+			done = append(done, &work{n, slim, o})
 		}
 		return nil
 	})
@@ -86,13 +90,18 @@ func (d *Delivery) restore(g int, p *part, whole target.Whole) (bool, error) {
 }
 
 func (d *Delivery) undoEach(ctx context.Context, g int, p *part, done []*work, u *Undone) error {
-	existing, err := d.read(ctx, g, p.Kind)
+	now := make(map[string]*target.Existing, len(done))
+	for _, w := range done {
+		now[w.out.ID] = nil
+	}
+	err := d.goals[g].Target.Read(ctx, p.Kind, func(e target.Existing) error {
+		if _, ours := now[e.ID]; ours {
+			now[e.ID] = &e
+		}
+		return ctx.Err()
+	})
 	if err != nil {
 		return err
-	}
-	now := make(map[string]*target.Existing, len(existing))
-	for i := range existing {
-		now[existing[i].ID] = &existing[i]
 	}
 	var todo []*work
 	var writes []target.Write
@@ -168,6 +177,9 @@ func (d *Delivery) Each(f func(goal string, s *Step, o *Outcome) error) error {
 		}
 		return d.eachStep(g, p, func(n int, s *Step) error {
 			o := outcomes[n]
+			if into := outcomes[s.Into-1]; s.Into > 0 && into.State == Failed {
+				o = Outcome{State: Failed, Why: "it was written in one with another record, and " + into.Why}
+			}
 			return f(d.head.Goals[g].Name, s, &o)
 		})
 	})

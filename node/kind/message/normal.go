@@ -104,12 +104,12 @@ func (m *Message) SetThread(own map[string]bool) {
 	people := split(m.Address)
 	if len(people) == 0 {
 		people = m.with(func(string) bool { return true })
+		normal := addresses{}
+		var from []string
 		if m.Box != "received" {
-			for _, f := range m.with(isFrom) {
-				own = add(own, NormalAddress(f, ""))
-			}
+			from = m.with(isFrom)
 		}
-		people = without(people, own, "")
+		people = normal.without(people, own, from)
 	}
 	m.Thread = threadOf(people)
 }
@@ -123,16 +123,41 @@ func threadOf(people []string) string {
 	return strings.Join(slices.Compact(people), "~")
 }
 
-// without returns the people who are not this device, or all if nobody would be left.
-func without(people []string, own map[string]bool, region string) []string {
-	if len(own) == 0 {
+// addresses makes the same addresses normal again and again.
+type addresses struct {
+	region string
+	known  map[string]string // nil: none are kept
+}
+
+// maxKnown is how many addresses are kept.
+const maxKnown = 10_000
+
+func (n addresses) normal(s string) string {
+	if a, ok := n.known[s]; ok {
+		return a
+	}
+	a := NormalAddress(s, n.region)
+	if n.known != nil && len(n.known) < maxKnown {
+		n.known[s] = a
+	}
+	return a
+}
+
+// without returns the people who are not this device, which is own and from, or all if nobody would be left.
+func (n addresses) without(people []string, own map[string]bool, from []string) []string {
+	if len(own) == 0 && len(from) == 0 {
 		return people
+	}
+	sent := make([]string, len(from))
+	for i, f := range from {
+		sent[i] = n.normal(f)
 	}
 	var out []string
 	for _, a := range people {
-		if !own[NormalAddress(a, region)] {
-			out = append(out, a)
+		if a := n.normal(a); own[a] || slices.Contains(sent, a) {
+			continue
 		}
+		out = append(out, a)
 	}
 	if len(out) == 0 {
 		return people
@@ -159,7 +184,7 @@ func (m *Message) Own() []string {
 
 // people are those who, with the time and the content, tell a message apart: who sent it
 // if it was received, to whom it goes if not.
-func (m *Message) people(own map[string]bool, region string) []string {
+func (m *Message) people(own map[string]bool, n addresses) []string {
 	var out []string
 	from := m.with(isFrom)
 	switch {
@@ -174,25 +199,14 @@ func (m *Message) people(own map[string]bool, region string) []string {
 		if len(out) == 0 {
 			out = split(m.Address)
 		}
-		for _, f := range from {
-			own = add(own, NormalAddress(f, region))
-		}
-		out = without(out, own, region)
+		out = n.without(out, own, from)
 	}
 	normal := make([]string, len(out))
 	for i, a := range out {
-		normal[i] = NormalAddress(a, region)
+		normal[i] = n.normal(a)
 	}
 	slices.Sort(normal)
 	return slices.Compact(normal)
-}
-
-func add(set map[string]bool, s string) map[string]bool {
-	out := map[string]bool{s: true}
-	for k := range set {
-		out[k] = true
-	}
-	return out
 }
 
 // content is the hash of what the message says: of an SMS its body, of an MMS its parts in
@@ -273,14 +287,14 @@ func steady(raw []byte) []byte {
 }
 
 // key is what is the same in two records of one message, but for the time.
-func (m *Message) key(own map[string]bool, region string) (key [32]byte) {
+func (m *Message) key(own map[string]bool, n addresses) (key [32]byte) {
 	content := m.content()
 	h := sha256.New()
 	h.Write([]byte(m.Type))
 	if m.Type != Mail {
 		h.Write([]byte{0})
 		h.Write([]byte(m.Box))
-		for _, a := range m.people(own, region) {
+		for _, a := range m.people(own, n) {
 			h.Write([]byte{0})
 			h.Write([]byte(a))
 		}
@@ -314,7 +328,7 @@ const identityByKey = 3
 // Identity is what two records of the same message have in common, as far as one record
 // alone can tell: Match finds more. It has 33 bytes.
 func (m *Message) Identity() []byte {
-	key := m.key(nil, "")
+	key := m.key(nil, addresses{})
 	var at [8]byte
 	if m.Type != Mail {
 		binary.BigEndian.PutUint64(at[:], uint64(m.Date.N))

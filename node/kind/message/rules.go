@@ -23,7 +23,10 @@ const Extension = ".messages.ndjson"
 // Rules implements rule.Rules for messages.
 type Rules struct{}
 
-var _ rule.Rules = Rules{}
+var (
+	_ rule.Rules   = Rules{}
+	_ rule.Divided = Rules{}
+)
 
 func formatTime(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02 15:04:05Z") }
 
@@ -126,12 +129,15 @@ type matchKey [16]byte
 // second if one of them has whole seconds, and messages that were sent in the same second
 // may have come within a day: some programs put the one time where the other belongs.
 func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts rule.Options) ([]rule.Decision, error) {
-	t := matcher{region: opts.Profile.Region, own: map[string]bool{}, existing: existing, incoming: incoming}
+	t := matcher{normal: addresses{opts.Profile.Region, map[string]string{}}, own: opts.Known, existing: existing, incoming: incoming}
 	t.known = make(map[matchKey]int32, len(existing)+len(incoming))
 	t.first = make(map[matchKey]int32, len(existing))
 	t.list = make([]candidate, 1, 1+len(existing))
-	if err := t.learn(ctx); err != nil {
-		return nil, err
+	if t.own == nil {
+		t.own = map[string]bool{}
+		if err := t.learn(ctx); err != nil {
+			return nil, err
+		}
 	}
 	for i := range existing {
 		if err := ctx.Err(); err != nil {
@@ -145,7 +151,7 @@ func (Rules) Match(ctx context.Context, existing, incoming []item.Record, opts r
 }
 
 type matcher struct {
-	region             string
+	normal             addresses
 	own                map[string]bool
 	known              map[matchKey]int32 // by key and time: the index
 	first              map[matchKey]int32 // by key: where the last existing one is in list
@@ -155,7 +161,7 @@ type matcher struct {
 }
 
 func (t *matcher) key(m *Message) matchKey {
-	key := m.key(t.own, t.region)
+	key := m.key(t.own, t.normal)
 	return matchKey(key[:16])
 }
 
@@ -191,13 +197,30 @@ func (t *matcher) learn(ctx context.Context) error {
 				continue
 			}
 			if m, err := Decode(r.Data); err == nil {
-				for _, a := range m.Own() {
-					t.own[NormalAddress(a, t.region)] = true
-				}
+				m.learn(t.own, t.normal)
 			}
 		}
 	}
 	return nil
+}
+
+// learn adds the numbers of the device that the message shows.
+func (m *Message) learn(own map[string]bool, n addresses) {
+	for _, a := range m.Own() {
+		own[n.normal(a)] = true
+	}
+}
+
+// Lot implements rule.Divided: messages that differ in content are never the same.
+func (Rules) Lot(r item.Record, p rule.Profile, own map[string]bool) uint32 {
+	m, err := Decode(r.Data)
+	if err != nil {
+		sum := sha256.Sum256(r.Data)
+		return binary.BigEndian.Uint32(sum[:])
+	}
+	m.learn(own, addresses{region: p.Region})
+	sum := m.content()
+	return binary.BigEndian.Uint32(sum[:])
 }
 
 func (t *matcher) candidate(m *Message, i int) candidate {

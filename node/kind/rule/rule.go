@@ -72,6 +72,15 @@ type Options struct {
 	Profile Profile
 	// NoFuzzy matches by identity only: names, numbers and addresses bring nothing together.
 	NoFuzzy bool
+	// Known is what Divided.Lot has learned of all records, those of other lots too. nil: the records that Match gets are all.
+	Known map[string]bool
+}
+
+// Divided is implemented by rules of kinds of which a person has very many records, so that Match can get them a lot at a time.
+type Divided interface {
+	// Lot returns a number that is the same for records that Match may bring together, and spread evenly over those
+	// that it may not. It adds to known what Match has to know of every record.
+	Lot(r item.Record, p Profile, known map[string]bool) uint32
 }
 
 // Rules is what the engine needs to know of one kind. All methods are pure: they may run
