@@ -258,6 +258,8 @@ func fail(op string, err error) error {
 		return wire.Fail(wire.NoSpace, op)
 	case isQuota(err):
 		return wire.Fail(wire.QuotaSpace, op)
+	case isGone(err):
+		return fmt.Errorf("%w: %s: %w", ErrAway, op, err)
 	}
 	return fmt.Errorf("%s: %w", op, err)
 }

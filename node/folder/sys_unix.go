@@ -25,6 +25,11 @@ func isNoSpace(err error) bool  { return errors.Is(err, syscall.ENOSPC) }
 func isQuota(err error) bool    { return errors.Is(err, syscall.EDQUOT) }
 func isReadOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 
+// isGone recognises a medium that was pulled out, and a share or a file system program that is away.
+func isGone(err error) bool {
+	return errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO) || errors.Is(err, syscall.ESTALE) || errors.Is(err, syscall.ENOTCONN)
+}
+
 // freeBytes returns what this user may still write to the file system of a directory.
 func freeBytes(dir string) (uint64, error) {
 	var st unix.Statfs_t

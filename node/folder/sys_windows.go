@@ -25,6 +25,12 @@ func isQuota(err error) bool {
 
 func isReadOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
+// isGone recognises a medium that was pulled out, and a share that is away.
+func isGone(err error) bool {
+	return errors.Is(err, windows.ERROR_NOT_READY) || errors.Is(err, windows.ERROR_NO_SUCH_DEVICE) || errors.Is(err, windows.ERROR_DEV_NOT_EXIST) ||
+		errors.Is(err, windows.ERROR_NETNAME_DELETED) || errors.Is(err, windows.ERROR_BAD_NETPATH)
+}
+
 // freeBytes returns what this user may still write to the file system of a directory.
 func freeBytes(dir string) (uint64, error) {
 	name, err := windows.UTF16PtrFromString(dir)
