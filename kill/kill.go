@@ -39,6 +39,7 @@ const (
 	SenderGathered  Name = "sender/gathered"   // records of named sources in the transfer's directory
 	SenderScanned   Name = "sender/scanned"    // scan pages in the journal
 	SenderOpened    Name = "sender/opened"     // session open on the server
+	SenderFolder    Name = "sender/folder"     // session open in a folder that completes what was begun elsewhere
 	SenderGuess     Name = "sender/guess"      // pairing attempt counted, message 1 not yet sent
 	SenderPaired    Name = "sender/paired"     // receiver's card in the journal, grant not yet sent
 	SenderGranted   Name = "sender/granted"    // grant posted
@@ -63,6 +64,7 @@ const (
 	ReceiverGuess   Name = "receiver/guess"    // attempt counter synced, Tb not yet sent
 	ReceiverClaimed Name = "receiver/claimed"  // claim answered, grant not yet in the journal
 	ReceiverGranted Name = "receiver/granted"  // master key in the journal
+	ReceiverFolder  Name = "receiver/folder"   // a folder that completes what was begun elsewhere is in the journal
 	ReceiverEpoch   Name = "receiver/epoch"    // highest epoch and commit in the journal
 	ReceiverPlanned Name = "receiver/planned"  // the person's yes in the journal
 	ReceiverStaged  Name = "receiver/staged"   // a pack's content written to staging, not yet in the journal
@@ -106,10 +108,10 @@ var All = []Name{
 	ServerBlobWritten, ServerBlobSynced, ServerBlobIndexed, ServerOpened, ServerClaimed, ServerPinned, ServerCommitted,
 	ServerPosted, ServerAcked, ServerFinished, ServerBlobsRemoved, ServerNameplate,
 	CacheBrought, CacheCommitted,
-	SenderSession, SenderGathered, SenderScanned, SenderOpened, SenderGuess, SenderPaired, SenderGranted, SenderPinned, SenderCatalog,
+	SenderSession, SenderGathered, SenderScanned, SenderOpened, SenderFolder, SenderGuess, SenderPaired, SenderGranted, SenderPinned, SenderCatalog,
 	SenderPackPut, SenderPackNoted, SenderAnnounced, SenderPages, SenderRoot, SenderCommitted, SenderSent, SenderReceipt,
 	SenderAcked, SenderFinished,
-	ReceiverSession, ReceiverGuess, ReceiverClaimed, ReceiverGranted, ReceiverEpoch, ReceiverPlanned, ReceiverStaged,
+	ReceiverSession, ReceiverGuess, ReceiverClaimed, ReceiverGranted, ReceiverFolder, ReceiverEpoch, ReceiverPlanned, ReceiverStaged,
 	ReceiverNoted, ReceiverSynced, ReceiverUndoLog, ReceiverRenamed, ReceiverApplied, ReceiverAllDone, ReceiverReceipt,
 	ReceiverPosted, ReceiverCleaned,
 	ReceiverDeliverPlanned, ReceiverDeliverBegun, ReceiverDelivered, ReceiverDeliverNoted,

@@ -38,6 +38,10 @@ func (r *receiving) connect(ctx context.Context) (err error) {
 	if r.meta.Folder != "" {
 		return r.openFolder()
 	}
+	if r.through != "" {
+		return r.connectFolder(ctx)
+	}
+	r.joinFolder(ctx)
 	if !r.server.IsZero() && r.st.Home != homeDirect {
 		if r.remote, err = r.n.dial(r.id, r.server, r.n.cfg.Route == RouteAuto && !r.meta.Ticket); err != nil {
 			return err
@@ -104,6 +108,9 @@ func (r *receiving) meet(ctx context.Context) (stop func(), err error) {
 			return nil, err
 		}
 		r.hub.add(atDesk{r.near.desk})
+	}
+	if r.folder != nil {
+		r.hub.add(*r.folder)
 	}
 	if homes, _ := r.hub.all(); len(homes) == 0 {
 		return nil, fmt.Errorf("%w: the direct route is switched off", ErrUnreachable)

@@ -93,6 +93,11 @@ var (
 	ErrOlderVersion    = errors.New("the server speaks another version")            //
 	ErrInterferedWith  = errors.New("someone interfered with the pairing")          // identity or tag mismatch that a wrong code can't explain
 	ErrFolder          = errors.New("the folder is not there or can't be used")     // pulled out, read-only
+	ErrFolderFull      = errors.New("the folder has no room for this")              // the stick, the share
+	ErrOtherFolder     = errors.New("the folder does not hold this transfer")       // another stick, or not copied yet
+	ErrFolderOlder     = errors.New("the folder holds an older state")              // than this device has seen; retry helps once it was written again
+	ErrNotPaired       = errors.New("the devices have not been paired yet")         // a folder can't do that
+	ErrIncomplete      = errors.New("something is not in the folder")               // and the server, which may have it, can't be reached
 	ErrNobodyNearby    = errors.New("no device with this code was found nearby")    // without a server
 	ErrTarget          = errors.New("a source or target can't be used")             // the text says which and why
 	ErrServerMisbehave = errors.New("the server's answers contradict the protocol") //
@@ -108,8 +113,13 @@ type SendOptions struct {
 	// Session continues that transfer. Otherwise an unfinished or unclaimed transfer of the same Paths is continued unless New is set.
 	Session id.Session
 	New     bool
-	// Folder is a directory that carries the transfer instead of a server; implies Ticket.
+	// Folder is a directory that carries the transfer instead of a server; a new transfer then has a ticket. A transfer that was
+	// begun with a server or directly goes on there: what neither the server nor the other device has is put into it, and
+	// Send ends when it is there.
 	Folder string
+	// Whole has this run send too what is in another place than the other device itself: to a folder what only the server has,
+	// without one what only a folder has.
+	Whole bool
 	// Ticket: the other device doesn't exist yet. The transfer ends once everything is stored.
 	Ticket bool
 	// Expiry is how long the server keeps a ticket session. Default 14 days, at most 30.
@@ -130,6 +140,7 @@ type SendResult struct {
 	Losses    int64                 // items that could not be read, each reported as an event
 	Packs     int64                 // blobs stored for this epoch, padding included
 	Folder    bool                  // they are in a folder
+	Elsewhere int64                 // packs of content that are only at the server, and this run was for a folder; or the other way round
 	Delivered bool                  // some or all of them went to the other device itself
 	WireBytes int64                 // bytes of blobs put in this run
 	Read      int64                 // bytes of files read in this run
@@ -145,7 +156,8 @@ type ReceiveOptions struct {
 	// Session continues that transfer. Otherwise an unfinished transfer into To is continued unless New is set.
 	Session id.Session
 	New     bool
-	// Folder is the directory that the sender has sent to, instead of a server; needs AskTicket.
+	// Folder is the directory that the sender has sent to, instead of a server. It completes a transfer into To that this device has
+	// the keys of already; otherwise AskTicket is needed.
 	Folder string
 	// AskTicket returns the ticket's words or URI; nil means code mode.
 	AskTicket func(ctx context.Context) (string, error)
@@ -211,6 +223,7 @@ type ReceiveResult struct {
 	Delivered *deliver.Result // records in Into, nil if there is none or an earlier run has brought them
 	WireBytes int64           // bytes of blobs fetched in this run
 	Acked     bool            // the sender has confirmed the receipt
+	Pending   bool            // the receipt could not be left anywhere; a later run can
 }
 
 // Receipt is a verified receipt, for showing.

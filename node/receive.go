@@ -56,6 +56,8 @@ type receiving struct {
 	server  id.Server
 	remote  *remote.Remote // nil without a server
 	near    *presence      // nil without the direct route
+	through string         // a folder that completes what was begun elsewhere
+	folder  *inFolder      // that, or the one of an earlier run if it is at hand
 	hub     *hub           // once the session is known
 	news    announcements
 	keys    *seal.Keys
@@ -86,6 +88,9 @@ func (n *Node) Receive(ctx context.Context, opts ReceiveOptions) (*ReceiveResult
 	}
 	defer cancel()
 	err = r.run(ctx)
+	if r.through != "" {
+		err = explainFolder(err)
+	}
 	if r.target != nil {
 		r.target.Close()
 	}
@@ -101,7 +106,10 @@ func (r *receiving) open(ctx context.Context) (err error) {
 		if r.t, err = r.n.openSession(roleReceiver, r.opts.Session); err != nil {
 			return err
 		}
-		return r.load()
+		if err := r.load(); err != nil {
+			return err
+		}
+		return r.mayComplete()
 	}
 	if !r.opts.New {
 		if err := r.find(ctx); err != nil || r.t != nil {
@@ -123,12 +131,17 @@ func (r *receiving) find(ctx context.Context) error {
 	}
 	r.t, err = r.n.unfinished(ctx, roleReceiver, func(m *meta, st *state) bool {
 		unfinished := !st.State.Finished() && (st.State != session.Applied || !st.Posted || st.Home == homeDirect)
-		return unfinished && m.To == to && m.Folder == from && m.Ticket == (r.opts.AskTicket != nil)
+		here := m.Folder == from && m.Ticket == (r.opts.AskTicket != nil)
+		adopted := from != "" && m.Folder == "" && !st.Session.IsZero()
+		return unfinished && m.To == to && (here || adopted)
 	}, func(st *TransferStatus) bool { return st.To == to })
 	if err != nil || r.t == nil {
 		return err
 	}
-	return r.load()
+	if err := r.load(); err != nil {
+		return err
+	}
+	return r.mayComplete()
 }
 
 func (r *receiving) load() (err error) {
@@ -282,7 +295,11 @@ func (r *receiving) claimTicket(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	claimed, err := r.opening().Claim(ctx, remote.Claim{Locator: t.Locator(), Signature: pairing.SignClaim(t, r.id.device.Peer(), r.id.cardHash), Card: r.meta.Card})
+	claim, err := r.ticketClaim()
+	if err != nil {
+		return err
+	}
+	claimed, err := r.opening().Claim(ctx, claim)
 	if claimed != nil && errors.Is(err, routefolder.ErrDenied) { // a folder that is read-only here: nobody will hear of it
 		r.n.notice("folder-read-only", "")
 		err = nil
@@ -335,7 +352,7 @@ func (r *receiving) adopt(g *grant.Grant, senderCard []byte) error {
 
 // receive brings everything into the target.
 func (r *receiving) receive(ctx context.Context) error {
-	if r.st.Class == 0 { // by code: the sender has pinned us, or is about to
+	if r.st.Class == 0 && r.folder == nil { // by code: the sender has pinned us, or is about to
 		claimed, err := r.hub.home().Claim(ctx, remote.Claim{Session: r.st.Session, Card: r.meta.Card})
 		if err != nil {
 			return err
@@ -395,6 +412,11 @@ func (r *receiving) latest(ctx context.Context, least uint64) error {
 		}
 		if root != nil {
 			return r.adoptRoot(ctx, root)
+		}
+		if r.through != "" { // others may answer while it is away
+			if _, err := r.folder.Status(ctx, r.st.Session); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -609,7 +631,9 @@ func (r *receiving) fetch(ctx context.Context) error {
 	r.stager = r.target.NewStager(r.plan)
 	defer r.stager.Close()
 	m := &meter{n: r.n, t: r.t, stage: item.StageReceiving, total: r.expected()}
-	d, err := transfer.NewDownloader(transfer.DownloadConfig{Journal: r.t.j, Store: r.hub.store(r.st.Session), Keys: r.keys,
+	store := &nearby{stores: stores{r.hub, r.st.Session}}
+	store.far.Store(r.folder == nil)
+	d, err := transfer.NewDownloader(transfer.DownloadConfig{Journal: r.t.j, Store: store, Keys: r.keys,
 		Session: r.st.Session, Class: wire.Class(r.st.Class), Sink: sink{r.stager, r.target}, Progress: m.report})
 	if err != nil {
 		return err
@@ -627,9 +651,23 @@ func (r *receiving) fetch(ctx context.Context) error {
 		}
 		m.total = r.expected()
 	}
+	if r.folder != nil {
+		if err := r.fetchNear(ctx, d, store); err != nil {
+			return err
+		}
+	}
 	for missing := int64(math.MaxInt64); ; {
 		err := d.Fetch(ctx, each(ctx, r.refs))
 		var gone *transfer.MissingError
+		if r.fromFolder() && (errors.As(err, &gone) || errors.Is(err, remote.ErrUnreachable)) {
+			if r.askServer(ctx) {
+				continue
+			}
+			return r.askThrough(ctx, d, err)
+		}
+		if errors.As(err, &gone) && !r.wasDelivered() && r.st.Via != "" {
+			return fmt.Errorf("%w: %v", ErrIncomplete, err)
+		}
 		if errors.As(err, &gone) && r.wasDelivered() {
 			if err := r.askAgain(ctx, gone.Packs); err != nil {
 				return err
@@ -813,7 +851,9 @@ func (r *receiving) handOver(ctx context.Context) error {
 		return err
 	}
 	acked, told := false, true
-	if err := r.hub.post(ctx, r.st.Session.Scope(), r.st.Peer, body, grace); err != nil {
+	if r.folder != nil {
+		told, acked = r.leave(ctx, body)
+	} else if err := r.hub.post(ctx, r.st.Session.Scope(), r.st.Peer, body, grace); err != nil {
 		if errors.Is(err, routefolder.ErrDenied) {
 			told = false // the folder is read-only here
 		} else if acked = wire.StatusOf(err) == wire.Done; !acked && !hasEnded(err) {
@@ -821,18 +861,19 @@ func (r *receiving) handOver(ctx context.Context) error {
 		}
 	}
 	kill.Point(kill.ReceiverPosted)
-	r.st.Posted = true
+	r.st.Posted = told || acked || r.folder == nil
+	r.result.Pending = !r.st.Posted
 	if err := r.t.save(&r.st); err != nil {
 		return err
 	}
 	wait := ackWait
 	switch {
-	case r.meta.Ticket && !acked: // the sender is most likely away
+	case (r.meta.Ticket || r.through != "") && !acked: // the sender is most likely away
 		wait = 0
 	case r.st.Home == homeDirect: // nobody else keeps the receipt for it
 		wait = deskAckWait
 	}
-	if told {
+	if told || acked {
 		if err := r.awaitAck(ctx, wait); err != nil {
 			return err
 		}

@@ -68,6 +68,7 @@ type sending struct {
 	posts    int                // how many there were
 	losses   atomic.Int64       // in this run, beyond those of the scan
 
+	through    string         // a folder that completes what was begun elsewhere
 	direct     bool           // the direct route is being looked for, or in use
 	background sync.WaitGroup // what serves it
 	result     SendResult
@@ -104,6 +105,9 @@ func (n *Node) send(ctx context.Context, opts SendOptions) (*SendResult, error) 
 	}
 	defer cancel()
 	err = s.run(ctx)
+	if s.completes() {
+		err = explainFolder(err)
+	}
 	if cause := context.Cause(ctx); errors.Is(cause, ErrPaused) {
 		s.st.Paused = true
 		return nil, errors.Join(ErrPaused, s.t.save(&s.st))
@@ -122,7 +126,10 @@ func (s *sending) open(ctx context.Context) (err error) {
 		if s.t, err = s.n.openSession(roleSender, s.opts.Session); err != nil {
 			return err
 		}
-		return s.load()
+		if err := s.load(); err != nil {
+			return err
+		}
+		return s.mayComplete()
 	}
 	return s.begin()
 }
@@ -142,14 +149,18 @@ func (s *sending) find(ctx context.Context) error {
 		return err
 	}
 	s.t, err = s.n.unfinished(ctx, roleSender, func(m *meta, st *state) bool {
-		return !st.State.Finished() && len(st.Receipt) == 0 && m.Ticket == s.opts.Ticket && m.Folder == through && slices.Equal(m.Paths, want) && slices.Equal(m.Sources, sources)
+		here := m.Ticket == s.opts.Ticket && m.Folder == through
+		return !st.State.Finished() && len(st.Receipt) == 0 && (here || completable(m, st, through)) && slices.Equal(m.Paths, want) && slices.Equal(m.Sources, sources)
 	}, func(st *TransferStatus) bool {
 		return slices.Equal(st.Paths, want) && slices.Equal(st.Sources, sources)
 	})
 	if err != nil || s.t == nil {
 		return err
 	}
-	return s.load()
+	if err := s.load(); err != nil {
+		return err
+	}
+	return s.mayComplete()
 }
 
 func absolute(paths []string) ([]string, error) {
@@ -285,7 +296,7 @@ func (s *sending) run(ctx context.Context) error {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
-	s.result.Folder, s.result.Delivered = s.meta.Folder != "", s.st.Home == homeDirect
+	s.result.Folder, s.result.Delivered = s.throughFolder(), s.st.Home == homeDirect
 	received, err := s.received(ctx)
 	if err != nil {
 		return err
@@ -309,8 +320,8 @@ func (s *sending) run(ctx context.Context) error {
 		if err := s.send(ctx, src); err != nil {
 			return err
 		}
-		if s.meta.Ticket || s.opts.NoWait {
-			return nil
+		if s.meta.Ticket || s.opts.NoWait || s.completes() {
+			return s.countElsewhere()
 		}
 		if err := s.await(ctx); !errors.Is(err, errAgain) {
 			return err
@@ -321,6 +332,9 @@ func (s *sending) run(ctx context.Context) error {
 // send scans and uploads. An epoch that an earlier run began is finished with what that
 // run had found; then another scan looks for what has come since, and makes it another epoch.
 func (s *sending) send(ctx context.Context, src *folder.Folder) error {
+	if err := s.takeOut(ctx); err != nil {
+		return err
+	}
 	for sent := false; ; sent = true {
 		more, err := s.scan(ctx, src, sent)
 		if err != nil {
@@ -347,9 +361,13 @@ func (s *sending) send(ctx context.Context, src *folder.Folder) error {
 // received looks whether the receipt for what was committed last is here, or at the
 // server: then nothing may be added to this transfer, because nobody would fetch it.
 func (s *sending) received(ctx context.Context) (bool, error) {
-	if len(s.st.Receipt) == 0 && s.st.State == session.Stored && s.st.Home != homeDirect {
+	if len(s.st.Receipt) == 0 && s.st.State == session.Stored && (s.st.Home != homeDirect || s.completes()) {
 		s.n.stage(item.StageConnecting)
-		if err := s.fetchReceipt(ctx, s.hub.inbox(s.st.Session.Scope()), 0); err != nil && !errors.Is(err, errAgain) {
+		box, err := s.hub.inbox(s.st.Session.Scope()), errAgain
+		for errors.Is(err, errAgain) { // the receipt may be behind it, or elsewhere
+			err = s.fetchReceipt(ctx, box, 0)
+		}
+		if err != nil && !(s.completes() && wire.StatusOf(err) == wire.NotFound) { // the folder has not seen the session yet
 			return false, err
 		}
 	}
@@ -389,7 +407,13 @@ func (s *sending) scan(ctx context.Context, src *folder.Folder, sent bool) (more
 	if again {
 		epoch++
 	}
-	res, err := transfer.Scan(ctx, src, s.t.j, epoch, s.n.loss)
+	scan := transfer.Scan
+	if there, err := s.manifestThere(ctx); err != nil {
+		return false, err
+	} else if again && !there {
+		scan = transfer.Rescan
+	}
+	res, err := scan(ctx, src, s.t.j, epoch, s.n.loss)
 	if err != nil {
 		return false, err
 	}
@@ -442,6 +466,9 @@ func (s *sending) openSession(ctx context.Context) error {
 	}
 	s.n.stage(item.StageConnecting)
 	home := s.hub.home()
+	if s.completes() {
+		return s.openInFolder(ctx, home)
+	}
 	hello, err := home.Hello(ctx)
 	if errors.Is(err, remote.ErrUnreachable) && s.mayGoWithout() {
 		s.n.notice("server-unreachable", "")
@@ -568,7 +595,7 @@ func (s *sending) pair(ctx context.Context) error {
 				return err
 			}
 			uri := "" // a folder has none
-			if s.meta.Folder == "" {
+			if !s.throughFolder() {
 				uri = t.URI(s.server)
 			}
 			s.opts.ShowTicket(t.Words(), uri)
@@ -607,7 +634,7 @@ func (s *sending) upload(ctx context.Context, src *folder.Folder) (err error) {
 	}
 	m := &meter{n: s.n, t: s.t, stage: item.StageSending, total: s.scanned.ToRead, route: s.routeInUse}
 	s.up, err = transfer.NewUploader(transfer.UploadConfig{Source: src, Journal: s.t.j, Store: s.hub.home().Session(s.st.Session), Keys: s.keys,
-		Session: s.st.Session, Class: wire.Class(s.st.Class), Workers: s.n.cfg.Workers, Streams: s.streams(), Routes: s.routes,
+		Session: s.st.Session, Class: wire.Class(s.st.Class), Workers: s.n.cfg.Workers, Streams: s.streams(), Routes: s.routes, Keeps: s.keeps(),
 		Durable: s.announce, Progress: func(items, bytes, wire, _ int64) { m.report(items, bytes, wire) }, Loss: s.lost})
 	if err != nil {
 		return err
@@ -669,7 +696,7 @@ func (s *sending) commit(ctx context.Context, epoch uint64, final bool) error {
 	if err != nil {
 		return err
 	}
-	if err := s.hub.commit(ctx, s.st.Session, kept.root()); err != nil {
+	if err := s.hub.commit(ctx, s.st.Session, kept.root()); err != nil && !errors.Is(err, errElsewhere) { // then another epoch follows
 		return err
 	}
 	s.told.Store(kept.root())
@@ -727,7 +754,7 @@ func (s *sending) announce(ctx context.Context, ref manifest.PackRef) error {
 
 // catchUp announces what an earlier run had put.
 func (s *sending) catchUp(ctx context.Context) error {
-	if s.st.Peer.IsZero() {
+	if s.st.Peer.IsZero() || s.completes() { // a folder's root names them
 		return nil
 	}
 	refs, err := transfer.Refs(s.t.j)
@@ -844,6 +871,8 @@ func (s *sending) fetchReceipt(ctx context.Context, box *inbox, wait time.Durati
 			kill.Point(kill.SenderReceipt)
 			return box.ack(ctx, ms[i].Sequence)
 		}
+	}
+	for i := range ms { // whoever asks again may have found the packs since: a receipt counts more
 		if again, err := s.acceptAgain(&ms[i]); err != nil {
 			return err
 		} else if again {
@@ -860,7 +889,8 @@ func (s *sending) fetchReceipt(ctx context.Context, box *inbox, wait time.Durati
 // scan finds what they held wanting. The pinned receiver can make us send again what it
 // could have had before, and no more.
 func (s *sending) acceptAgain(m *wire.Message) (bool, error) {
-	if m.From != s.st.Peer || !s.st.Committed || !s.st.Final {
+	unknown := s.meta.Ticket && s.st.Peer.IsZero() // whoever could open the grant, as with receipts
+	if m.From != s.st.Peer && !unknown || !s.st.Committed || !s.st.Final {
 		return false, nil
 	}
 	purpose, payload, err := session.OpenEnvelope(s.keys, s.st.Session, m.From, s.id.device.Peer(), m.Body)

@@ -16,8 +16,15 @@ import (
 
 // connect finds who holds the session, as far as that is known yet: the server, the
 // folder, or the receiver's desk.
-func (s *sending) connect(ctx context.Context) error {
+func (s *sending) connect(ctx context.Context) (err error) {
+	defer func() {
+		if err == nil {
+			s.joinFolder(ctx)
+		}
+	}()
 	switch {
+	case s.completes():
+		return s.connectFolder(ctx)
 	case s.meta.Folder != "":
 		f, err := routefolder.Open(routefolder.Config{Dir: s.meta.Folder, Device: s.id.device.Peer(), Create: true})
 		if err != nil {
@@ -118,7 +125,7 @@ func (s *sending) reachReceiver(ctx context.Context, peer id.Peer, relay id.Serv
 
 // goDirect prepares the routes for packs, and opens the direct one once the receiver is known.
 func (s *sending) goDirect(ctx context.Context) error {
-	if s.n.cfg.Route == RouteStored || s.meta.Folder != "" {
+	if s.n.cfg.Route == RouteStored || s.throughFolder() {
 		return nil
 	}
 	if s.routes == nil {
@@ -247,7 +254,7 @@ func (s *sending) routeInUse() string {
 }
 
 func (s *sending) storeName() string {
-	if s.meta.Folder != "" {
+	if s.throughFolder() {
 		return "folder"
 	}
 	return "stored"

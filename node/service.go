@@ -163,8 +163,11 @@ func (h *hub) commit(ctx context.Context, sid id.Session, root *remote.Root) err
 func (h *hub) finish(ctx context.Context, sid id.Session, ack []byte) error {
 	home := h.home()
 	slack := func(s service) time.Duration {
-		if s == home {
+		switch {
+		case s == home:
 			return others
+		case isFolder(s): // the receiver has left its receipt there because it could not be reached
+			return viaPatience
 		}
 		return grace
 	}
@@ -187,10 +190,12 @@ func (h *hub) getRoot(ctx context.Context, sid id.Session, least uint64, wait ti
 	askAll(ctx, h, func(ctx context.Context, s service) (*remote.Root, error) { return s.GetRoot(ctx, sid, least, wait) },
 		func(r reply[*remote.Root]) (time.Duration, bool) {
 			switch {
-			case root != nil:
 			case r.value != nil:
-				root = r.value
-				return 0, true
+				if root == nil || r.value.Epoch > root.Epoch {
+					root = r.value
+				}
+				return h.older(), true
+			case root != nil:
 			case errors.Is(r.err, remote.ErrOlder):
 				err = r.err
 				return 0, true
@@ -206,6 +211,23 @@ func (h *hub) getRoot(ctx context.Context, sid id.Session, least uint64, wait ti
 		return root, err
 	}
 	return nil, failed
+}
+
+// older is how long a root waits for a newer one: one of the services may be a folder that was written some time ago.
+func (h *hub) older() time.Duration {
+	homes, _ := h.all()
+	if len(homes) > 1 && slices.ContainsFunc(homes, isFolder) {
+		return others
+	}
+	return 0
+}
+
+func isFolder(s service) bool {
+	if r, ok := s.(*rooted); ok {
+		s = r.service
+	}
+	_, ok := s.(inFolder)
+	return ok
 }
 
 // post puts a message where the other device will find it.

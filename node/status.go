@@ -40,6 +40,11 @@ func (n *Node) dial(who *identity, server id.Server, without bool) (*remote.Remo
 	if without {
 		patience = shortPatience
 	}
+	return n.dialWithin(who, server, patience)
+}
+
+// dialWithin is dial with how long a server is waited for that has not answered yet.
+func (n *Node) dialWithin(who *identity, server id.Server, patience time.Duration) (*remote.Remote, error) {
 	carrier := link.Auto
 	switch n.cfg.Carrier {
 	case CarrierFast:

@@ -308,6 +308,7 @@ type state struct {
 
 	Home     string `json:"home,omitempty"`      // who holds the session: homeDirect, else the server or the folder
 	OpenedAt string `json:"opened_at,omitempty"` // sender: where it was opened last
+	Via      string `json:"via,omitempty"`       // the last folder that completed what was begun with the server or directly
 
 	Open id.Request `json:"open"` // request ID of the Open or Claim call, kept across crashes
 

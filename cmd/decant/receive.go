@@ -53,12 +53,16 @@ is wiped from the screen when it is complete.`,
 	f := cmd.Flags()
 	f.StringVar(&o.to, "to", "", "`directory` that the collection is put into; created if it is not there (required)")
 	f.BoolVar(&o.ticket, "ticket", false, "ask for a ticket instead of showing a code")
-	f.StringVar(&o.via, "from", "", "take it from `folder:DIR`, where the old device has put it; asks for the ticket")
+	addFromFlag(cmd, &o)
 	f.BoolVar(&o.fresh, "new", false, "start a new transfer even if one into DIR is unfinished")
 	addIntoFlag(cmd, &o.into)
 	cmd.MarkFlagDirname("to")
 	addReceiveFlags(cmd, &o)
 	return cmd
+}
+
+func addFromFlag(cmd *cobra.Command, o *receiveFlags) {
+	cmd.Flags().StringVar(&o.via, "from", "", "take it, or what is left of it, from `folder:DIR`, where the old device has put it; a new transfer asks for the ticket")
 }
 
 // addReceiveFlags adds the flags that resume has too.
@@ -295,7 +299,7 @@ func (a *app) runReceive(ctx context.Context, eng engine, opts node.ReceiveOptio
 	if res.Delivered != nil && res.Delivered.Failed > 0 {
 		a.code = ui.LeftBehind
 	}
-	a.screen.Result(receiveResult{res.Session.String(), res.To, res.Receipt, res.Delivered, res.WireBytes, res.Acked})
+	a.screen.Result(receiveResult{res.Session.String(), res.To, res.Receipt, res.Delivered, res.WireBytes, res.Acked, res.Pending})
 	if a.screen.JSON() {
 		return nil
 	}
@@ -303,7 +307,7 @@ func (a *app) runReceive(ctx context.Context, eng engine, opts node.ReceiveOptio
 	if res.Delivered != nil {
 		a.screen.Data(ui.DeliveredLine(res.Delivered))
 	}
-	if !res.Acked {
+	if !res.Acked && !res.Pending {
 		a.screen.Say("the old device has not confirmed the receipt yet; it will when it asks for it")
 	}
 	to := res.To
@@ -321,4 +325,5 @@ type receiveResult struct {
 	Delivered *deliver.Result `json:"delivered,omitempty"`
 	WireBytes int64           `json:"wire_bytes"`
 	Acked     bool            `json:"acked"`
+	Pending   bool            `json:"pending,omitempty"`
 }

@@ -12,7 +12,8 @@ func (a *app) resumeCmd() *cobra.Command {
 		Use:   "resume [SESSION]",
 		Short: "Continue a transfer that was paused, interrupted or declined",
 		Long: `Continues a transfer where it stopped, on either device. What has
-arrived is not sent again, what has not changed is not read again. The server is the one that the transfer began with.`,
+arrived is not sent again, what has not changed is not read again. The server is the one that the transfer began with;
+with --to (old device) and --from (new device) it goes on through a folder.`,
 		Args:              args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: a.completeSession(isUnfinished),
 		RunE: func(cmd *cobra.Command, argv []string) error {
@@ -28,6 +29,9 @@ arrived is not sent again, what has not changed is not read again. The server is
 				}
 				if t.Role == "import" {
 					return a.runImport(cmd.Context(), eng, node.ImportOptions{Sources: t.Sources, Into: t.Into})
+				}
+				if s.via != "" && t.Role != "sender" || r.via != "" && t.Role != "receiver" {
+					return usage("--to is for the old device, --from for the new one", "this device is the %s", t.Role)
 				}
 				if t.Role == "receiver" {
 					opts, err := a.receiveOptions(r, cfg, kinds, t.To)
@@ -49,5 +53,7 @@ arrived is not sent again, what has not changed is not read again. The server is
 	}
 	addReceiveFlags(cmd, &r)
 	addSendFlags(cmd, &s)
+	addToFlag(cmd, &s)
+	addFromFlag(cmd, &r)
 	return cmd
 }

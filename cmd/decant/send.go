@@ -25,6 +25,7 @@ type sendFlags struct {
 	expiry days
 	fresh  bool
 	noWait bool
+	whole  bool
 	all    bool
 	codeFD int
 	qr     ui.QRMode
@@ -43,6 +44,10 @@ its link. With --ticket the new
 device need not exist yet: twelve words are shown that it will ask for, and
 this device may be switched off as soon as everything is sent.
 
+With --to folder:DIR it goes through a directory instead. A transfer that was
+begun with a server or directly goes on there: what the new device and the
+server don't have yet is put into the folder.
+
 Run again after an interruption, it continues; only what is new is read. What
 could not be read is listed, and the exit code is 3.
 
@@ -57,17 +62,22 @@ others on this machine.`,
 	f := cmd.Flags()
 	f.BoolVar(&o.ticket, "ticket", false, "the new device does not exist yet: show a ticket of twelve words")
 	f.Var(&o.expiry, "expiry", "how long the server keeps a ticket's transfer, at most 30d")
-	f.StringVar(&o.via, "to", "", "carry it through `folder:DIR` (a stick, a share, a synced folder) instead of a server")
+	addToFlag(cmd, &o)
 	f.BoolVar(&o.fresh, "new", false, "start a new transfer even if one of these paths is unfinished")
 	f.BoolVar(&o.all, "all", false, "without PATH or SOURCE: send all that is found, without asking")
 	addSendFlags(cmd, &o)
 	return cmd
 }
 
+func addToFlag(cmd *cobra.Command, o *sendFlags) {
+	cmd.Flags().StringVar(&o.via, "to", "", "carry it, or what is left of it, through `folder:DIR` (a stick, a share, a synced folder)")
+}
+
 // addSendFlags adds the flags that resume has too.
 func addSendFlags(cmd *cobra.Command, o *sendFlags) {
 	f := cmd.Flags()
 	f.BoolVar(&o.noWait, "no-wait", false, "end once everything is sent; don't wait for the new device's receipt")
+	f.BoolVar(&o.whole, "whole", false, "with --to: put into the folder what the server has too; without: send what only a folder has")
 	f.IntVar(&o.codeFD, "code-fd", -1, "read the code or link from file descriptor `N`, a line per attempt")
 	f.Lookup("code-fd").DefValue = "0" // not shown
 	if f.Lookup("qr") == nil {
@@ -124,7 +134,7 @@ func (a *app) send(ctx context.Context, names []string, o sendFlags) error {
 
 // sendOptions turns flags into options; paths and session are the caller's.
 func (a *app) sendOptions(o sendFlags) (node.SendOptions, error) {
-	opts := node.SendOptions{New: o.fresh, Ticket: o.ticket, NoWait: o.noWait}
+	opts := node.SendOptions{New: o.fresh, Ticket: o.ticket, NoWait: o.noWait, Whole: o.whole}
 	var err error
 	if opts.Folder, err = parseVia(o.via); err != nil {
 		return opts, err
@@ -198,7 +208,7 @@ func (a *app) runSend(ctx context.Context, eng engine, opts node.SendOptions) er
 	if res.Losses > 0 || leftBehind(res.Receipt) {
 		a.code = ui.LeftBehind
 	}
-	a.screen.Result(sendResult{res.Session.String(), res.Sent, res.Losses, res.Packs, res.WireBytes, res.Read, res.Epoch, res.Unchanged, res.Receipt})
+	a.screen.Result(sendResult{res.Session.String(), res.Sent, res.Losses, res.Packs, res.WireBytes, res.Read, res.Epoch, res.Unchanged, res.Elsewhere, res.Receipt})
 	a.sendSummary(res, opts)
 	return nil
 }
@@ -212,6 +222,7 @@ type sendResult struct {
 	Read      int64                 `json:"read_bytes"`
 	Epoch     uint64                `json:"epoch"`
 	Unchanged bool                  `json:"unchanged"`
+	Elsewhere int64                 `json:"elsewhere,omitempty"`
 	Receipt   *node.Receipt         `json:"receipt"`
 }
 
@@ -234,6 +245,10 @@ func (a *app) sendSummary(res *node.SendResult, opts node.SendOptions) {
 		return
 	}
 	switch {
+	case res.Folder && res.Elsewhere > 0:
+		a.screen.Say("the folder has all but %s, which the server has; if the new device can't reach the server, add --whole", ui.Plural(res.Elsewhere, "pack"))
+	case res.Elsewhere > 0:
+		a.screen.Say("%s are in the folder only: carry it to the new device, or add --whole to send them too", ui.Plural(res.Elsewhere, "pack"))
 	case res.Folder:
 		a.screen.Say("everything is in the folder; this device may be switched off, but not wiped yet")
 	case res.Delivered:

@@ -289,7 +289,9 @@ func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
 	}
 	if s.blob, err = d.cfg.Store.Get(ctx, ref.Blob, s.blob[:0]); err != nil {
 		if errors.Is(err, wire.NotFound) {
-			d.lacks(ref)
+			if !ref.Padding { // of which nobody misses any
+				d.lacks(ref)
+			}
 			return nil
 		}
 		return fmt.Errorf("get pack: %w", err)

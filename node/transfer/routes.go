@@ -20,6 +20,8 @@ const (
 	KeptStored Kept = 1
 	// KeptDelivered: at the other device itself, opened or in its spool.
 	KeptDelivered Kept = 2
+	// KeptFolder: in a folder that completes what was begun with a server or the other device itself.
+	KeptFolder Kept = 4
 )
 
 // Route is one way for packs. Its functions are called by several goroutines at once.

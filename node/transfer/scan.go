@@ -37,6 +37,15 @@ var scannedPrefix = []byte("S")
 // then returns what it found. One that finds nothing, or nothing new, leaves no trace, so
 // that the next looks again. Memory is bounded by a few pages a kind.
 func Scan(ctx context.Context, src source.Source, j *journal.Journal, epoch uint64, loss func(item.Loss)) (*Scanned, error) {
+	return scan(ctx, src, j, epoch, false, loss)
+}
+
+// Rescan is Scan for an epoch that is to come even if nothing is new: its manifest must be where the one before is not.
+func Rescan(ctx context.Context, src source.Source, j *journal.Journal, epoch uint64, loss func(item.Loss)) (*Scanned, error) {
+	return scan(ctx, src, j, epoch, true, loss)
+}
+
+func scan(ctx context.Context, src source.Source, j *journal.Journal, epoch uint64, anew bool, loss func(item.Loss)) (*Scanned, error) {
 	key := append(scannedPrefix, scannedKey(epoch)...)
 	var res Scanned
 	if err := j.GetJSON(key, &res); !errors.Is(err, journal.ErrNotFound) {
@@ -44,7 +53,7 @@ func Scan(ctx context.Context, src source.Source, j *journal.Journal, epoch uint
 		return &res, err
 	}
 	s := &scanner{j: j, epoch: epoch, batch: j.Batch().DeletePrefix(scanPrefix(epoch)), kinds: map[item.Kind]*kindScan{}}
-	s.res.Kinds = map[string]item.Tally{}
+	s.res.Kinds, s.res.Changed = map[string]item.Tally{}, anew
 	if epoch > 1 {
 		if err := s.loadRuns(); err != nil {
 			return nil, err

@@ -35,6 +35,9 @@ type UploadConfig struct {
 	Workers int // goroutines that read and seal; 0: the number of processors, at most 4
 	Streams int // packs being put at once; 0: 4
 
+	// Keeps is what Store's packs are noted as; 0: KeptStored.
+	Keeps Kept
+
 	// Routes, if set, takes the packs instead of Store, each where it goes fastest. What must be fetched by name in any
 	// case, the padding, still goes to a store if there is one among them.
 	Routes *Routes
@@ -65,11 +68,12 @@ type Uploader struct {
 
 	nextManifest uint32 // lowest index above those of durable manifest packs; used by Manifest only
 
-	count  atomic.Int64 // packs of the session that are durable
-	stored atomic.Int64 // and of them in a store
-	wire   atomic.Int64
-	read   atomic.Int64
-	bufs   sync.Pool
+	count     atomic.Int64 // packs of the session that are durable
+	stored    atomic.Int64 // of them, in the store
+	delivered atomic.Int64 // of them, at the other device
+	wire      atomic.Int64
+	read      atomic.Int64
+	bufs      sync.Pool
 }
 
 // NewUploader reads from the journal which packs are durable already.
@@ -79,6 +83,9 @@ func NewUploader(cfg UploadConfig) (*Uploader, error) {
 	}
 	if cfg.Streams == 0 {
 		cfg.Streams = 4
+	}
+	if cfg.Keeps == 0 {
+		cfg.Keeps = KeptStored
 	}
 	u := &Uploader{cfg: cfg}
 	u.bufs.New = func() any { b := make([]byte, 0, cfg.Class.BlobSize()); return &b }
@@ -107,8 +114,11 @@ func NewUploader(cfg UploadConfig) (*Uploader, error) {
 
 func (u *Uploader) counted(rec *record) {
 	u.count.Add(1)
-	if rec.Kept == KeptStored {
+	switch rec.Kept {
+	case u.cfg.Keeps:
 		u.stored.Add(1)
+	case KeptDelivered:
+		u.delivered.Add(1)
 	}
 }
 
@@ -116,7 +126,7 @@ func (u *Uploader) counted(rec *record) {
 func (u *Uploader) Packs() int64 { return u.count.Load() }
 
 // Delivered reports whether some of these are at the other device itself, in no store.
-func (u *Uploader) Delivered() bool { return u.stored.Load() < u.count.Load() }
+func (u *Uploader) Delivered() bool { return u.delivered.Load() > 0 }
 
 // WireBytes returns the bytes of blobs put by this Uploader.
 func (u *Uploader) WireBytes() int64 { return u.wire.Load() }
@@ -250,7 +260,7 @@ func (u *Uploader) store(ctx context.Context, s sealed) error {
 
 // keep puts a sealed pack where it is kept, and says in its record where that is.
 func (u *Uploader) keep(ctx context.Context, s sealed) (err error) {
-	s.rec.Kept = KeptStored
+	s.rec.Kept = u.cfg.Keeps
 	switch {
 	case u.cfg.Routes == nil:
 		return u.cfg.Store.Put(ctx, s.rec.Ref.Blob, *s.blob)
@@ -272,7 +282,7 @@ func (u *upload) put(ctx context.Context, s sealed) error {
 		return err
 	}
 	u.report()
-	if u.cfg.Durable != nil && s.rec.Kept == KeptStored {
+	if u.cfg.Durable != nil && s.rec.Kept != KeptDelivered {
 		return u.cfg.Durable(ctx, s.rec.Ref)
 	}
 	return nil
@@ -347,7 +357,20 @@ func Refs(j *journal.Journal) ([]manifest.PackRef, error) {
 	return refs, err
 }
 
-// Lost returns how many of the session's packs that the journal has as durable the store
+// Held returns the references of the packs of content that are kept in some way, in the order of their indices.
+func Held(j *journal.Journal, kept Kept) ([]manifest.PackRef, error) {
+	var refs []manifest.PackRef
+	err := j.Each(packPrefix, func(_, v []byte) error {
+		rec, err := decodeRecord(v)
+		if err == nil && rec.Purpose == contentPack && rec.Kept == kept {
+			refs = append(refs, rec.Ref)
+		}
+		return err
+	})
+	return refs, err
+}
+
+// Lost returns how many of the session's packs that the journal has as stored the store
 // has not: a server that was restored from a backup may have forgotten some.
 func Lost(ctx context.Context, j *journal.Journal, store BlobStore) (lost int, err error) {
 	var names []id.Blob
@@ -367,7 +390,7 @@ func Lost(ctx context.Context, j *journal.Journal, store BlobStore) (lost int, e
 	for _, prefix := range [][]byte{packPrefix, manifestPrefix} {
 		err := j.Each(prefix, func(_, v []byte) error {
 			rec, err := decodeRecord(v)
-			if err != nil {
+			if err != nil || rec.Kept != KeptStored {
 				return err
 			}
 			if names = append(names, rec.Ref.Blob); len(names) < wire.MaxHas {

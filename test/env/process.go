@@ -68,6 +68,7 @@ type Outcome struct {
 	Read      int64            `json:"read_bytes"`
 	Epoch     uint64           `json:"epoch"`
 	Unchanged bool             `json:"unchanged"`
+	Elsewhere int64            `json:"elsewhere"`
 	Receipt   *Receipt         `json:"receipt"`
 	Acked     bool             `json:"acked"`
 	Restored  int64            `json:"restored"`
