@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -83,7 +85,9 @@ func (r *Remote) roundTrip(hr *http.Request, wait time.Duration) (*http.Response
 	if r.permit != nil {
 		hr.Header[wire.PermitHeader] = r.permit
 	}
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { w.expect(wait) }})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn:      func(i httptrace.GotConnInfo) { w.on(i.Conn) },
+		WroteRequest: func(httptrace.WroteRequestInfo) { w.expect(wait, hr.ContentLength) }})
 	resp, err := r.http.RoundTrip(hr.WithContext(ctx))
 	if err != nil {
 		w.stop()
@@ -119,23 +123,82 @@ func refusal(resp *http.Response) error {
 }
 
 // watch is the progress watchdog of one exchange. From the moment that the request is
-// sent the answer's header must come within the wait asked for and stall, then
+// written the answer's header must come within the wait asked for and stall, then
 // progress bytes of its body in every stall. The sending half is watched by link,
-// which sees what the socket takes.
+// which sees what the socket takes. What the socket has taken may take a slow link longer
+// than stall: while the other end acknowledges bytes of it, and then once more, the
+// watchdog begins anew. A connection that can't tell gets the time that the slowest link takes.
 type watch struct {
-	stall time.Duration
-	timer *time.Timer
+	stall  time.Duration
+	timer  *time.Timer
+	cancel context.CancelCauseFunc
+
+	mu     sync.Mutex // guards the rest
+	conn   queuer     // nil if it can't tell
+	queued int        // when last looked at
 }
+
+// queuer is a connection that knows how many bytes written to it the other end has not acknowledged.
+type queuer interface{ Queued() (n int, ok bool) }
+
+const (
+	slowest  = 8 << 10   // bytes a second that a connection gets at least, among several on a link of 0.25 Mbit/s
+	buffered = 256 << 10 // bytes of a request that may be on their way unseen: the window of a libp2p stream
+)
 
 func newWatch(stall time.Duration, cancel context.CancelCauseFunc) *watch {
-	t := time.AfterFunc(time.Hour, func() { cancel(ErrStalled) })
-	t.Stop()
-	return &watch{stall: stall, timer: t}
+	w := &watch{stall: stall, cancel: cancel}
+	w.timer = time.AfterFunc(time.Hour, w.bark)
+	w.timer.Stop()
+	return w
 }
 
-func (w *watch) expect(wait time.Duration) { w.timer.Reset(wait + w.stall) }
-func (w *watch) answered()                 { w.timer.Reset(w.stall) }
-func (w *watch) stop()                     { w.timer.Stop() }
+// on says which connection carries the exchange. It may be said again.
+func (w *watch) on(c net.Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn = nil
+	if q, is := c.(queuer); is {
+		if _, ok := q.Queued(); ok {
+			w.conn = q
+		}
+	}
+}
+
+// expect says that the request, whose body had so many bytes, is written.
+func (w *watch) expect(wait time.Duration, body int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	limit := wait + w.stall
+	if w.conn != nil {
+		w.queued, _ = w.conn.Queued()
+	} else {
+		limit += time.Duration(min(max(body, 0), buffered)) * time.Second / slowest
+	}
+	w.timer.Reset(limit)
+}
+
+// bark ends the exchange unless some of what was queued has left.
+func (w *watch) bark() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != nil && w.queued > 0 {
+		if n, ok := w.conn.Queued(); ok && n < w.queued {
+			w.queued = n
+			w.timer.Reset(w.stall)
+			return
+		}
+	}
+	w.cancel(ErrStalled)
+}
+
+func (w *watch) answered() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queued = 0 // it is the other end's turn
+	w.timer.Reset(w.stall)
+}
+func (w *watch) stop() { w.timer.Stop() }
 
 // watchedBody is an answer's body under the watchdog.
 type watchedBody struct {

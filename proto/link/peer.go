@@ -368,7 +368,7 @@ func (d *PeerDialer) check(s *search) {
 // works proves w. Where that takes too long, what is under way decides: on a slow link with long queues a new connection
 // may take longer than what moves on the others shows that all is well.
 func (d *PeerDialer) works(w *way) bool {
-	before, least := w.moved.Load(), proveLeast
+	before, least := w.progress(), proveLeast
 	if w.disowned.Load() {
 		least = testLeast
 	}
@@ -380,14 +380,14 @@ func (d *PeerDialer) works(w *way) bool {
 	}
 	tick := time.NewTicker(stagger)
 	defer tick.Stop()
-	for w.inflight.Load() > 0 && w.moved.Load() == before && !w.stuck() && !w.disowned.Load() {
+	for w.inflight.Load() > 0 && w.progress() == before && !w.stuck() && !w.disowned.Load() {
 		select {
 		case <-tick.C:
 		case <-d.ctx.Done():
 			return false
 		}
 	}
-	return w.moved.Load() != before
+	return w.progress() != before
 }
 
 // listen notices silence.
@@ -400,7 +400,7 @@ func (d *PeerDialer) listen(s *search) {
 		s.silent = 0
 		return
 	}
-	if m := w.moved.Load(); m != s.moved {
+	if m := w.progress(); m != s.moved {
 		s.moved, s.silent = m, 0
 		return
 	}

@@ -42,7 +42,7 @@ type way struct {
 	open  func(context.Context) (line, error) // opens one more connection
 	http  *http.Transport
 
-	moved    atomic.Uint64 // bytes of requests, either way, on all connections
+	moved    atomic.Uint64 // bytes of requests, either way, on all connections; see progress
 	inflight atomic.Int32  // requests that wait for an answer
 	doubted  atomic.Int64  // since when it may be broken, Unix ns; 0: it works
 	disowned atomic.Bool   // the peer has lost an address since
@@ -205,6 +205,19 @@ func (w *way) leave(now []netip.Addr) {
 	}
 }
 
+// progress counts the bytes of requests that moved: those written count once the other end has them, as far as the system
+// tells, because a slow link takes many seconds for what it takes an instant to write. It need not grow evenly.
+func (w *way) progress() uint64 {
+	n := w.moved.Load()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.lines {
+		queued, _ := c.Queued()
+		n -= uint64(queued)
+	}
+	return n
+}
+
 // left reports whether a is none of the addresses now.
 func left(a net.Addr, now []netip.Addr) bool {
 	t, ok := a.(*net.TCPAddr)
@@ -219,6 +232,14 @@ func left(a net.Addr, now []netip.Addr) bool {
 type tracked struct {
 	line
 	w *way
+}
+
+// Queued is that of the line below, if it knows.
+func (c *tracked) Queued() (n int, ok bool) {
+	if q, is := c.line.(interface{ Queued() (int, bool) }); is {
+		return q.Queued()
+	}
+	return 0, false
 }
 
 // Close implements net.Conn.
