@@ -42,6 +42,8 @@ func newMetrics(s *Server) *metrics {
 	gauge("decant_declared_bytes", "Bytes that live sessions asked room for.", func() float64 { _, n := s.sessions.Live(); return float64(n) })
 	gauge("decant_nameplates", "Nameplates in use.", func() float64 { return float64(s.sessions.Nameplates()) })
 	gauge("decant_waiting", "Long polls under way.", func() float64 { return float64(s.sessions.Waiting()) })
+	gauge("decant_transfers", "Blob bodies on their way.", func() float64 { n, _ := s.api.Transfers(); return float64(n) })
+	counter("decant_transfers_displaced_total", "Blob bodies ended because they crawled while others waited for their turn.", func() int64 { _, n := s.api.Transfers(); return n })
 	gauge("decant_blobs", "Blobs stored.", func() float64 { return float64(s.blobs.Blobs()) })
 	gauge("decant_blob_bytes", "Bytes of blobs stored.", func() float64 { return float64(s.blobs.Bytes()) })
 	gauge("decant_disk_free_bytes", "Bytes that the volume has left.", func() float64 { return float64(s.space.Avail()) })

@@ -56,7 +56,7 @@ type Config struct {
 	Witness string
 	// SweepInterval is the time between sweeps. 0: a minute.
 	SweepInterval time.Duration
-	// Transfers bounds the blob bodies on their way at once, each with a buffer of 256 KiB. 0: 256.
+	// Transfers bounds the blob bodies on their way at once, each with a buffer of 64 KiB. 0: 256.
 	Transfers int
 	// OpenFiles bounds the segment files held open. 0: 256.
 	OpenFiles int

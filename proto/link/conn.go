@@ -2,11 +2,12 @@ package link
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/decant-dev/decant/proto/id"
@@ -140,6 +141,9 @@ func (w pace) write(c net.Conn, p []byte) (n int, err error) {
 		m, err := c.Write(p[n:min(len(p), n+pieceSize)])
 		n += m
 		w.count(m)
+		if t, ok := c.(*net.TCPConn); ok && errors.Is(err, os.ErrDeadlineExceeded) {
+			_ = t.SetLinger(0) // what the peer didn't take would stay with the system, for minutes after the connection was closed
+		}
 		if err != nil || n == len(p) {
 			return n, err
 		}
@@ -179,20 +183,6 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) ReadFrom(r io.Reader) (int64, error) { return sendFrom(c, r) }
 
 func (c *conn) count(moved *atomic.Uint64) { c.raw.pace.moved = moved }
-
-// Queued returns how many bytes of what was written the other end has not acknowledged: on a slow link they are all that
-// moves for a while. ok is false where the system does not tell.
-func (c *conn) Queued() (n int, ok bool) {
-	s, ok := c.raw.Conn.(syscall.Conn)
-	if !ok {
-		return 0, false
-	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return 0, false
-	}
-	return unsent(raw)
-}
 
 // abort ends the connection without a word.
 func (c *conn) abort() { c.raw.Close() }

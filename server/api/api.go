@@ -47,7 +47,7 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: discarded
 	// Transfers is how many blob bodies may be on their way at once, and SessionTransfers how many of one session; each
-	// holds a buffer of 256 KiB. 0: 256 and 16.
+	// holds a buffer of 64 KiB. 0: 256 and 16.
 	Transfers, SessionTransfers int
 	// Observe is told about every request that was answered. nil: nobody. Method is one of a fixed set.
 	Observe func(method string, s wire.Status, took time.Duration, in, out int64)
@@ -57,7 +57,7 @@ type Config struct {
 type Handler struct {
 	Config
 	calls     http.Handler // Connect
-	transfers transfers
+	transfers *transfers
 
 	mu       sync.Mutex // guards the rest
 	active   int

@@ -15,51 +15,155 @@ import (
 	"github.com/decant-dev/decant/server/rendezvous"
 )
 
-// transfers bounds the bodies on their way, together and per session.
+// transfers bounds the bodies on their way, together and per session. While all turns are taken, whoever waits for one ends the body that has
+// crawled for longest: a few hundred connections that read nothing would else keep everybody out for as long as the carrier bears them.
 type transfers struct {
 	all chan struct{}
 	max int
 
-	mu       *sync.Mutex // guards sessions
-	sessions map[id.Session]int
+	mu        sync.Mutex // guards the rest
+	sessions  map[id.Session]int
+	moving    map[*transfer]struct{}
+	displaced int64
 }
 
-// transferWait is how long a blob request waits for its turn before it is told Busy.
-const transferWait = 5 * time.Second
+const (
+	// transferWait is how long a blob request waits for its turn before it is told Busy.
+	transferWait = 5 * time.Second
+	// lookAround is the time between two looks at the others meanwhile.
+	lookAround = 100 * time.Millisecond
+	// A body crawls that has moved less than crawlBytes in the last crawlTime. The honest come back; those who crawl on purpose lose their
+	// connection, which costs them a handshake.
+	crawlBytes = 16 << 10
+	crawlTime  = 2 * time.Second
+)
 
-func newTransfers(all, session int) transfers {
-	return transfers{make(chan struct{}, all), session, &sync.Mutex{}, map[id.Session]int{}}
+// transfer is one body on its way.
+type transfer struct {
+	sid   id.Session
+	abort func() // makes reads or writes of it fail, from any goroutine
+
+	mu    sync.Mutex // guards the rest
+	since time.Time  // when the last crawlBytes were through
+	n     int        // bytes since then
+	left  int        // of the whole; nobody is waited for once it is 0
+	ended bool       // by another
 }
 
-// enter waits for a turn. leave must be called after a nil error.
-func (t *transfers) enter(ctx context.Context, sid id.Session) error {
+var errDisplaced = wire.Fail(wire.Busy, "body crawls")
+
+// move notes that n bytes went by, and fails if the body was ended meanwhile.
+func (m *transfer) move(n int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.n += n
+	m.left -= n
+	if m.n >= crawlBytes {
+		m.since, m.n = time.Now(), 0
+	}
+	if m.ended {
+		return errDisplaced
+	}
+	return nil
+}
+
+// crawls tells since when the body has hardly moved; false if it moves well.
+func (m *transfer) crawls(now time.Time) (since time.Time, yes bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.since, m.left > 0 && !m.ended && now.Sub(m.since) > crawlTime
+}
+
+func (m *transfer) condemn() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
+}
+
+func newTransfers(all, session int) *transfers {
+	return &transfers{all: make(chan struct{}, all), max: session, sessions: map[id.Session]int{}, moving: map[*transfer]struct{}{}}
+}
+
+// Transfers tells how many blob bodies are on their way, and how many were ended so far because they crawled while others waited.
+func (h *Handler) Transfers() (now int, displaced int64) {
+	h.transfers.mu.Lock()
+	defer h.transfers.mu.Unlock()
+	return len(h.transfers.moving), h.transfers.displaced
+}
+
+// enter waits for a turn for a body of so many bytes. leave must be called after a nil error.
+func (t *transfers) enter(ctx context.Context, sid id.Session, size int, abort func()) (*transfer, error) {
 	t.mu.Lock()
 	if t.sessions[sid] >= t.max {
 		t.mu.Unlock()
-		return wire.Busy
+		return nil, wire.Busy
 	}
 	t.sessions[sid]++
 	t.mu.Unlock()
-	select {
-	case t.all <- struct{}{}:
-		return nil
-	default:
+	if !t.turn(ctx) {
+		t.forget(sid)
+		return nil, wire.Busy
 	}
-	timer := time.NewTimer(transferWait)
-	defer timer.Stop()
-	select {
-	case t.all <- struct{}{}:
-		return nil
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	t.forget(sid)
-	return wire.Busy
+	m := &transfer{sid: sid, abort: abort, since: time.Now(), left: size}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.moving[m] = struct{}{}
+	return m, nil
 }
 
-func (t *transfers) leave(sid id.Session) {
+// turn waits for a turn, and looks for somebody to end.
+func (t *transfers) turn(ctx context.Context) bool {
+	select {
+	case t.all <- struct{}{}:
+		return true
+	default:
+	}
+	over := time.NewTimer(transferWait)
+	defer over.Stop()
+	look := time.NewTicker(lookAround)
+	defer look.Stop()
+	t.displace()
+	for {
+		select {
+		case t.all <- struct{}{}:
+			return true
+		case <-look.C:
+			t.displace()
+		case <-over.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// displace ends the body that has crawled for longest, if one does.
+func (t *transfers) displace() {
+	now := time.Now()
+	var worst *transfer
+	oldest := now
+	t.mu.Lock()
+	for m := range t.moving {
+		if since, yes := m.crawls(now); yes && since.Before(oldest) {
+			worst, oldest = m, since
+		}
+	}
+	if worst != nil {
+		t.displaced++
+		worst.condemn()
+	}
+	t.mu.Unlock()
+	if worst != nil {
+		worst.abort()
+	}
+}
+
+func (t *transfers) leave(m *transfer) {
+	t.mu.Lock()
+	delete(t.moving, m)
+	t.mu.Unlock()
 	<-t.all
-	t.forget(sid)
+	t.forget(m.sid)
 }
 
 func (t *transfers) forget(sid id.Session) {
@@ -131,11 +235,12 @@ func (h *Handler) put(a *answer, r *http.Request) error {
 	case r.ContentLength != size:
 		return wire.Malformed
 	}
-	if err := h.transfers.enter(r.Context(), sid); err != nil {
+	in := &body{Reader: r.Body, conn: http.NewResponseController(a)}
+	if in.transfer, err = h.transfers.enter(r.Context(), sid, int(r.ContentLength), in.Abort); err != nil {
 		return err
 	}
-	defer h.transfers.leave(sid)
-	err = session.Put(r.Context(), rec.Class, name, body{r.Body, http.NewResponseController(a)}, blobLimit(rec.Declared))
+	defer h.transfers.leave(in.transfer)
+	err = session.Put(r.Context(), rec.Class, name, in, blobLimit(rec.Declared))
 	if err == nil {
 		a.in = r.ContentLength
 		h.Kept(sid, name)
@@ -146,11 +251,36 @@ func (h *Handler) put(a *answer, r *http.Request) error {
 // body is a request's body that another request can end.
 type body struct {
 	io.Reader
-	conn *http.ResponseController
+	conn     *http.ResponseController
+	transfer *transfer
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if e := b.transfer.move(n); e != nil && err == nil {
+		err = e
+	}
+	return n, err
 }
 
 // Abort implements blobstore.Aborter.
-func (b body) Abort() { _ = b.conn.SetReadDeadline(time.Unix(1, 0)) }
+func (b *body) Abort() { _ = b.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// outgoing is an answer's body.
+type outgoing struct {
+	io.Writer
+	transfer *transfer
+}
+
+// Write implements io.Writer. The blob store writes pieces small enough to see whether they move.
+func (o outgoing) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if e := o.transfer.move(n); err == nil {
+		err = e
+	}
+	return n, err
+}
 
 // blobLimit is how many blobs a session may hold that declared so many: some more, for those whose names a crash made the sender forget.
 func blobLimit(declared uint64) int64 { return int64(declared + declared/8 + 64) }
@@ -170,15 +300,17 @@ func (h *Handler) get(a *answer, r *http.Request) error {
 	if !ok {
 		return wire.Malformed
 	}
-	session, _, err := h.enter(r.Context(), sid, rendezvous.Read)
+	session, rec, err := h.enter(r.Context(), sid, rendezvous.Read)
 	if err != nil {
 		return err
 	}
 	defer session.Close()
-	if err := h.transfers.enter(r.Context(), sid); err != nil {
+	conn := http.NewResponseController(a)
+	m, err := h.transfers.enter(r.Context(), sid, rec.Class.BlobSize(), func() { _ = conn.SetWriteDeadline(time.Unix(1, 0)) })
+	if err != nil {
 		return err
 	}
-	defer h.transfers.leave(sid)
+	defer h.transfers.leave(m)
 	b, err := session.Open(name)
 	if err != nil {
 		return err
@@ -186,7 +318,7 @@ func (h *Handler) get(a *answer, r *http.Request) error {
 	defer b.Close()
 	a.Header()["Content-Type"] = []string{"application/octet-stream"}
 	a.Header()["Content-Length"] = []string{strconv.Itoa(b.Size())}
-	_, err = b.WriteTo(a)
+	_, err = b.WriteTo(outgoing{a, m})
 	return err
 }
 
