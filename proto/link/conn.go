@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/decant-dev/decant/proto/id"
@@ -183,6 +184,20 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) ReadFrom(r io.Reader) (int64, error) { return sendFrom(c, r) }
 
 func (c *conn) count(moved *atomic.Uint64) { c.raw.pace.moved = moved }
+
+// Queued returns how many bytes of what was written the other end has not acknowledged: on a slow link they are all that
+// moves for a while. ok is false where the system does not tell.
+func (c *conn) Queued() (n int, ok bool) {
+	s, ok := c.raw.Conn.(syscall.Conn)
+	if !ok {
+		return 0, false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	return unsent(raw)
+}
 
 // abort ends the connection without a word.
 func (c *conn) abort() { c.raw.Close() }
