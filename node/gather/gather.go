@@ -75,8 +75,9 @@ func Into(ctx context.Context, dir string, sources []Source) (*Gathered, error) 
 	g := &gatherer{ctx: ctx, root: root, result: Gathered{Records: map[item.Kind]int64{}}, taken: map[string]bool{}}
 	for i := range sources {
 		g.source, g.books = &sources[i], map[book]*container{}
+		g.agendas, g.order = map[book]*agenda{}, nil
 		err := sources[i].Books.Read(ctx, g)
-		if err = errors.Join(err, g.closeAll()); err != nil {
+		if err = errors.Join(err, g.closeAll(), g.closeCalendars()); err != nil {
 			root.Close()
 			return nil, fmt.Errorf("%s: %w", sources[i].Name, err)
 		}
@@ -117,6 +118,10 @@ type gatherer struct {
 	books  map[book]*container
 	taken  map[string]bool // paths in small letters
 	result Gathered
+
+	agendas map[book]*agenda
+	order   []book // of agendas
+	waits   int    // files of components so far
 }
 
 func (g *gatherer) closeAll() (err error) {
@@ -138,6 +143,9 @@ func (g *gatherer) Record(r item.Record) error {
 	if _, ok := extensions[r.Kind]; !ok {
 		return g.file(r.Kind, pathOf(r), time.Time{}, bytes.NewReader(r.Data))
 	}
+	if r.Kind == item.Calendar {
+		return g.event(r)
+	}
 	b := book{r.Kind, r.Book}
 	c := g.books[b]
 	if c == nil {
@@ -149,14 +157,19 @@ func (g *gatherer) Record(r item.Record) error {
 			return err
 		}
 	}
-	n, err := c.w.Write(r.Data)
-	c.size += int64(n)
+	c.size += int64(len(r.Data))
+	return writeRecord(c.w, r)
+}
+
+// writeRecord writes a record of a container, ended by a line break.
+func writeRecord(w *bufio.Writer, r item.Record) error {
+	n, err := w.Write(r.Data)
 	if err == nil && (n == 0 || r.Data[n-1] != '\n') {
 		brk := "\n"
 		if r.Kind == item.Contact || r.Kind == item.Calendar {
 			brk = "\r\n"
 		}
-		_, err = c.w.WriteString(brk)
+		_, err = w.WriteString(brk)
 	}
 	return err
 }
@@ -169,14 +182,7 @@ func (g *gatherer) next(b book, c *container) error {
 		}
 	}
 	c.part++
-	name := clean(b.name)
-	if name == "" {
-		name = strings.ToLower(tops[b.kind])
-	}
-	if c.part > 1 {
-		name += fmt.Sprintf("_%03d", c.part) // behind the first in the order of names
-	}
-	f, _, err := g.create(tops[b.kind], name, extensions[b.kind])
+	f, _, err := g.create(tops[b.kind], partName(b, c.part), extensions[b.kind])
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package calendar
 
 import (
 	"bytes"
-	"path"
 	"strconv"
 	"strings"
 
@@ -20,9 +19,15 @@ const (
 	copyRatio = 64        // times the file's size, likewise
 )
 
+// budget is how many bytes are repeated of a file of this size.
+func budget(size int) int { return min(max(copyRatio*size, 1<<20), maxCopied) }
+
 // maxComponents is how many components a file may have that is taken apart: more would take more memory than a calendar
 // is worth. Such a file is one object, which strict targets refuse.
-const maxComponents = 400_000
+const maxComponents = 200_000
+
+// TooMany reports whether a file has more components than are taken apart.
+func TooMany(data []byte) bool { return tooMany(data) }
 
 // tooMany reports whether a file has more components than that, without taking it apart.
 func tooMany(data []byte) bool {
@@ -60,7 +65,7 @@ func (Rules) Split(name string, data []byte) []item.Record {
 	}
 	s := split(contentline.Parse(data), len(data))
 	if name != "" {
-		book := strings.TrimSuffix(path.Base(name), path.Ext(name))
+		book := bookOf(name)
 		for i := range s.out {
 			s.out[i].Book = book
 		}
@@ -69,7 +74,7 @@ func (Rules) Split(name string, data []byte) []item.Record {
 }
 
 func split(f *contentline.File, size int) *splitter {
-	s := &splitter{brk: lineBreak(f.Text()), budget: min(max(copyRatio*size, 1<<20), maxCopied)}
+	s := &splitter{brk: lineBreak(f.Text()), budget: budget(size)}
 	loose := &source{byKey: map[string]int{}}
 	for c := range f.Root.Components() {
 		switch c.Name {
@@ -266,18 +271,23 @@ func (s *splitter) record(src *source, o *object, zones []*zoneText, first bool)
 	if !first && (len(header) > maxHeader || !s.spend(len(header))) {
 		header = src.few
 	}
-	size := len(header) + 40
+	size := len(header) + len("BEGIN:VCALENDAREND:VCALENDAR") + 2*len(s.brk)
 	for _, z := range zones {
 		size += len(z.bytes)
 	}
-	data := make([]byte, 0, size+512)
+	own := make([][]byte, len(o.components))
+	for i, c := range o.components {
+		own[i] = componentBytes(c, s.brk)
+		size += len(own[i])
+	}
+	data := make([]byte, 0, size)
 	data = append(append(data, "BEGIN:VCALENDAR"...), s.brk...)
 	data = append(data, header...)
 	for _, z := range zones {
 		data = append(data, z.bytes...)
 	}
-	for _, c := range o.components {
-		data = append(data, componentBytes(c, s.brk)...)
+	for _, b := range own {
+		data = append(data, b...)
 	}
 	data = append(append(data, "END:VCALENDAR"...), s.brk...)
 	label := ""
@@ -286,14 +296,14 @@ func (s *splitter) record(src *source, o *object, zones []*zoneText, first bool)
 	} else if len(zones) > 0 {
 		label = zones[0].name
 	}
-	own := o.components
-	if len(own) == 0 {
+	parts := o.components
+	if len(parts) == 0 {
 		for _, z := range zones {
-			own = append(own, z.of)
+			parts = append(parts, z.of)
 		}
 	}
 	s.out = append(s.out, item.Record{Kind: item.Calendar, Label: label, Data: data})
-	s.parts = append(s.parts, own)
+	s.parts = append(s.parts, parts)
 }
 
 // componentBytes returns a component's bytes, ended by a line break.
