@@ -105,7 +105,7 @@ func splitFile(k item.Kind, path string, open func() (io.ReadCloser, error), eac
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if len(data) > kind.MaxRecordFile {
+	if len(data) > kind.MaxRecordFile || kind.TooMany(k, data) {
 		return each(item.Record{Kind: k, Label: path, From: path})
 	}
 	for _, r := range kind.Rules(k).Split(path, data) {

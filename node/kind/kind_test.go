@@ -1,6 +1,7 @@
 package kind
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/decant-dev/decant/node/item"
@@ -37,5 +38,17 @@ func TestRecordsAndMerge(t *testing.T) {
 	}
 	if HasRecords(item.Photo) || Records(item.Photo, card) != nil || Merge(item.File, card, card) != nil {
 		t.Error("photos and files have no records")
+	}
+}
+
+func TestTooMany(t *testing.T) {
+	for k, unit := range map[item.Kind]string{item.Contact: "begin:vcard\nEND:VCARD\n", item.Calendar: "BEGIN:VEVENT\nEND:VEVENT\n", item.Message: "{}\n", item.Call: "{}\n", item.Bookmark: "\n"} {
+		few, many := []byte(strings.Repeat(unit, 200_000)), []byte(strings.Repeat(unit, MaxRecords+1))
+		if TooMany(k, few) || !TooMany(k, many) {
+			t.Errorf("%s: %v, %v", k, TooMany(k, few), TooMany(k, many))
+		}
+	}
+	if TooMany(item.Contact, []byte("BEGIN:VCAR")) || TooMany(item.Photo, make([]byte, 1<<20)) {
+		t.Error("too many of none")
 	}
 }

@@ -28,6 +28,34 @@ func HasRecords(k item.Kind) bool {
 	return false
 }
 
+// TooMany reports whether a file holds so many records, or the beginnings of such, that taking it apart would take more
+// memory than it is worth: more than MaxRecords cards or lines, or 200,000 components of calendars. It holds nothing.
+func TooMany(k item.Kind, data []byte) bool {
+	switch k {
+	case item.Contact:
+		return cards(data) > MaxRecords
+	case item.Calendar:
+		return calendar.TooMany(data)
+	case item.Message, item.Call, item.Bookmark:
+		return bytes.Count(data, []byte("\n")) > MaxRecords
+	}
+	return false
+}
+
+// cards counts what may begin a card.
+func cards(data []byte) (n int) {
+	const begin, card = "BEGIN", "VCARD"
+	for at := 0; ; at++ {
+		i := bytes.IndexByte(data[at:], ':')
+		if i < 0 {
+			return n
+		}
+		if at += i; at >= len(begin) && len(data) > at+len(card) && contentline.EqualFold(data[at-len(begin):at], begin) && contentline.EqualFold(data[at+1:at+1+len(card)], card) {
+			n++
+		}
+	}
+}
+
 // Records returns the records of a file of the kind k in their order, those that could
 // not be parsed with a Problem. It does not refer to data.
 func Records(k item.Kind, data []byte) []contentline.Record {

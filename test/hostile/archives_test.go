@@ -469,7 +469,9 @@ var takeouts = []hostileFile{
 	{name: "a bomb of a sidecar", write: bomb("Takeout/Google Photos/Album/a.jpg.json", `{"title":"a.jpg","photoTakenTime":{"timestamp":"1"},"x":"`, "a", sized(256*mega, 4096*mega))},
 	{name: "a bomb of a sidecar that nests", write: bomb("Takeout/Google Photos/Album/a.jpg.json", `{"title":`, `{"a":`, sized(64*mega, 512*mega))},
 	{name: "a bomb of contacts", write: bomb("Takeout/Contacts/All/All.vcf", "BEGIN:VCARD\r\nVERSION:3.0\r\nFN:a\r\n", "NOTE:b\r\n", sized(256*mega, 4096*mega))},
-	{name: "a bomb of a calendar", known: "a calendar of 700,000 empty events is taken apart in memory", write: bomb("Takeout/Calendar/a.ics", "BEGIN:VCALENDAR\r\n", "BEGIN:VEVENT\r\nEND:VEVENT\r\n", sized(256*mega, 4096*mega))},
+	{name: "a calendar of as many events as are taken apart", write: bomb("Takeout/Calendar/a.ics", "BEGIN:VCALENDAR\r\n", "BEGIN:VEVENT\r\nEND:VEVENT\r\n", 4*mega-100)},
+	{name: "a calendar of too many events", write: bomb("Takeout/Calendar/a.ics", "BEGIN:VCALENDAR\r\n", "BEGIN:VEVENT\r\nEND:VEVENT\r\n", 60*mega)},
+	{name: "a bomb of a calendar", write: bomb("Takeout/Calendar/a.ics", "BEGIN:VCALENDAR\r\n", "BEGIN:VEVENT\r\nEND:VEVENT\r\n", sized(256*mega, 4096*mega))},
 	{name: "a bomb of a note", write: bomb("Takeout/Keep/a.json", `{"title":"a","textContent":"`, "b", sized(256*mega, 4096*mega))},
 	{name: "a bomb of a photo", write: bomb("Takeout/Google Photos/Album/a.jpg", "\xff\xd8", "\xff\xe1\x00\x02", sized(256*mega, 4096*mega))},
 	{name: "odd sidecars", write: zipOf(func(add func(string, string, os.FileMode)) {

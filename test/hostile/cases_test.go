@@ -344,6 +344,12 @@ var calendars = []hostileFile{
 			w.f("\r\nEND:VEVENT\r\n")
 		})
 	}},
+	{name: "as many events as are taken apart", write: func(w *out, t trap) {
+		w.calendar(func() { w.repeat("BEGIN:VEVENT\r\nEND:VEVENT\r\n", 187_000) })
+	}},
+	{name: "more events than are taken apart", write: func(w *out, t trap) {
+		w.calendar(func() { w.repeat("BEGIN:VEVENT\r\nEND:VEVENT\r\n", 2_000_000) })
+	}},
 	{name: "old escapes", whole: true, write: func(w *out, t trap) {
 		w.f("BEGIN:VCALENDAR\r\nVERSION:1.0\r\nBEGIN:VEVENT\r\nUID:1\r\nDTSTART:20200101T000000Z\r\nSUMMARY;ENCODING=QUOTED-PRINTABLE;CHARSET=X:=\r\n=\r\n=FF\r\nDALARM:19960415T235000;PT5M;2;Your Taxes Are Due !!!\r\nPALARM:x;;;file:///bin/sh\r\nRRULE:MP999999 99999+ #0\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n")
 	}},

@@ -227,8 +227,12 @@ func (s *scan) container(parent dir, raw, path string, e entry) error {
 
 // records parses a container and reports, once, what of it could not be.
 func (s *scan) records(k item.Kind, path string, data []byte) []contentline.Record {
-	records := kind.Records(k, data)
-	if len(records) > kind.MaxRecords {
+	var records []contentline.Record
+	tooMany := kind.TooMany(k, data)
+	if !tooMany {
+		records = kind.Records(k, data)
+	}
+	if tooMany || len(records) > kind.MaxRecords {
 		s.lose(k, path, item.ReasonMalformed, "too many records to be taken apart")
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind/calendar"
@@ -210,6 +211,8 @@ func (c *Calendars) Survey(ctx context.Context) ([]item.Found, error) {
 			data, err := c.load(c.file, MaxFile)
 			if err != nil {
 				found.Can, found.Why, found.Items = false, err.Error(), -1
+			} else if calendar.TooMany(data) {
+				found.Items = 1
 			} else {
 				found.Items = int64(len(calendar.Records(data)))
 			}
@@ -245,6 +248,9 @@ func (c *Calendars) readFile(ctx context.Context, book, name string, to item.Sin
 	data, err := c.load(name, MaxFile)
 	if err != nil {
 		return to.Change(skipped(name, "it can't be read: "+err.Error()))
+	}
+	if calendar.TooMany(data) { // it goes as the file that it is
+		return to.File(path.Base(name), item.Calendar, time.Time{}, func() (io.ReadCloser, error) { return c.root.Open(name) })
 	}
 	records := (calendar.Rules{}).Split("", data)
 	for i, r := range records {

@@ -283,6 +283,12 @@ func (b *Books) calendars(ctx context.Context, to item.Sink) error {
 			}
 			continue
 		}
+		if calendar.TooMany(data) { // it goes as the file that it is
+			if err := to.File(path.Base(e.Path), item.Calendar, e.Modified, e.Open); err != nil {
+				return err
+			}
+			continue
+		}
 		for i, r := range (calendar.Rules{}).Split("", data) {
 			if err := ctx.Err(); err != nil {
 				return err
