@@ -20,7 +20,7 @@ func limitMemory() {
 
 // recordMemory is the same where records are brought together: those of both sides are
 // held at once, and 200,000 messages are more than a transfer of files ever needs.
-const recordMemory = 256 << 20
+const recordMemory = 192 << 20
 
 // moreMemory gives the collector room for records.
 func moreMemory() {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/decant-dev/decant/kill"
@@ -303,19 +304,39 @@ func (a *applier) count(s *Step, o *Outcome) {
 func (a *applier) begin(g int, p *part, whole target.Whole) error {
 	entries := []Entry{encode(logKey('r', g, p.Kind), true)}
 	if whole != nil {
-		before, err := whole.Snapshot()
+		before, err := a.keep(g, p, whole)
 		if err != nil {
 			return err
 		}
-		for n := 0; n*pieceBytes < len(before); n++ {
-			piece := before[n*pieceBytes : min((n+1)*pieceBytes, len(before))]
-			if err := a.d.log.Put([]Entry{{stepKey('b', g, p.Kind, n), piece}}); err != nil {
-				return err
-			}
-		}
-		entries = append(entries, encode(logKey('f', g, p.Kind), fileBefore{before != nil, len(before)}))
+		entries = append(entries, encode(logKey('f', g, p.Kind), before))
 	}
 	return a.d.log.Put(entries)
+}
+
+// keep puts the bytes of a file into the log, in pieces.
+func (a *applier) keep(g int, p *part, whole target.Whole) (before fileBefore, err error) {
+	in, err := whole.Stream()
+	if err != nil || in == nil {
+		return before, err
+	}
+	defer in.Close()
+	before.There = true
+	piece := make([]byte, pieceBytes)
+	for n := 0; ; n++ {
+		size, err := io.ReadFull(in, piece)
+		if size > 0 {
+			if err := a.d.log.Put([]Entry{{stepKey('b', g, p.Kind, n), piece[:size]}}); err != nil {
+				return before, err
+			}
+			before.Size += size
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return before, nil
+		case err != nil:
+			return before, err
+		}
+	}
 }
 
 // fileBefore is a whole target as it was; its bytes lie beside it in pieces, so that no
@@ -348,11 +369,18 @@ func (d *Delivery) bytesBefore(g int, k item.Kind, f fileBefore) ([]byte, error)
 
 // end notes what a target of one file is afterwards, so that undoing can tell whether it was edited.
 func (a *applier) end(g int, p *part, whole target.Whole) error {
-	now, err := whole.Snapshot()
+	h := sha256.New()
+	in, err := whole.Stream()
 	if err != nil {
 		return err
 	}
-	return a.d.log.Put([]Entry{encode(logKey('a', g, p.Kind), sha256.Sum256(now))})
+	if in != nil {
+		_, err := io.Copy(h, in)
+		if err := errors.Join(err, in.Close()); err != nil {
+			return err
+		}
+	}
+	return a.d.log.Put([]Entry{encode(logKey('a', g, p.Kind), [32]byte(h.Sum(nil)))})
 }
 
 // again decides steps anew against what the target has by now, and returns those that are still to be carried out: after a
@@ -497,15 +525,25 @@ func (s *Step) order() target.Write {
 	return w
 }
 
-// note makes outcomes durable.
-func (a *applier) note(g int, p *part, all []*work) error {
-	var batch []Entry
-	for _, w := range all {
-		if w.out.State != Pending {
-			batch = append(batch, encode(stepKey('o', g, p.Kind, w.n), &w.out))
+// putOutcomes notes the outcomes that are known, some thousand at once.
+func (d *Delivery) putOutcomes(g int, p *part, all []*work) error {
+	for chunk := range slices.Chunk(all, 4096) {
+		var entries []Entry
+		for _, w := range chunk {
+			if w.out.State != Pending {
+				entries = append(entries, encode(stepKey('o', g, p.Kind, w.n), &w.out))
+			}
+		}
+		if err := d.log.Put(entries); err != nil {
+			return err
 		}
 	}
-	if err := a.d.log.Put(batch); err != nil {
+	return nil
+}
+
+// note makes outcomes durable.
+func (a *applier) note(g int, p *part, all []*work) error {
+	if err := a.d.putOutcomes(g, p, all); err != nil {
 		return err
 	}
 	kill.Point(kill.ReceiverDeliverNoted)

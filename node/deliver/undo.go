@@ -63,7 +63,7 @@ func (d *Delivery) undo(ctx context.Context, g int, p *part, u *Undone) error {
 				w.out.State = TakenOut
 				u.Restored++
 			}
-			return d.noteUndone(g, p, done)
+			return d.putOutcomes(g, p, done)
 		}
 	}
 	return d.undoEach(ctx, g, p, done, u)
@@ -135,12 +135,12 @@ func (d *Delivery) undoEach(ctx context.Context, g int, p *part, done []*work, u
 			u.Restored++
 			return nil
 		})
-		if err := errors.Join(err, d.noteUndone(g, p, part)); err != nil {
+		if err := errors.Join(err, d.putOutcomes(g, p, part)); err != nil {
 			return err
 		}
 		todo, writes = todo[n:], writes[n:]
 	}
-	return d.noteUndone(g, p, done)
+	return d.putOutcomes(g, p, done)
 }
 
 func (w *work) refuse(u *Undone, why string) {
@@ -158,14 +158,6 @@ func (w *work) back(e *target.Existing) target.Write {
 		t.Record.Data = w.s.Before
 	}
 	return t
-}
-
-func (d *Delivery) noteUndone(g int, p *part, all []*work) error {
-	var entries []Entry
-	for _, w := range all {
-		entries = append(entries, encode(stepKey('o', g, p.Kind, w.n), &w.out))
-	}
-	return d.log.Put(entries)
 }
 
 // Each tells of every step with its outcome, in the order of goals, kinds and records.

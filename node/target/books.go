@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind/rule"
@@ -75,6 +76,8 @@ type OneKind interface {
 type Whole interface {
 	// Snapshot returns the file's bytes, nil if it is not there.
 	Snapshot() ([]byte, error)
+	// Stream is Snapshot for a file that may be large.
+	Stream() (io.ReadCloser, error)
 	// Restore puts a Snapshot's bytes (nil: no file) in the place of a file whose bytes have
 	// the SHA-256 now, else it returns ErrEdited. It is durable when it returns.
 	Restore(before []byte, now [32]byte) error

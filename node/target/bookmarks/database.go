@@ -160,6 +160,12 @@ func (t *database) Snapshot() ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// Stream implements target.Whole.
+func (t *database) Stream() (io.ReadCloser, error) {
+	b, err := t.Snapshot()
+	return io.NopCloser(bytes.NewReader(b)), err
+}
+
 // Restore implements target.Whole.
 func (t *database) Restore(before []byte, now [32]byte) error {
 	packed, ok := bytes.CutPrefix(before, []byte(snapshotMagic))

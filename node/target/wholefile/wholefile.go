@@ -83,6 +83,15 @@ func (f *File) Snapshot() ([]byte, error) {
 	return b, err
 }
 
+// Stream implements target.Whole.
+func (f *File) Stream() (io.ReadCloser, error) {
+	in, err := f.Open()
+	if in == nil {
+		return nil, err
+	}
+	return in, err
+}
+
 // Restore implements target.Whole.
 func (f *File) Restore(before []byte, now [32]byte) error {
 	in, err := f.Open()
