@@ -31,6 +31,7 @@ type Server struct {
 	listen string
 	log    *os.File
 	proc   atomic.Pointer[Process]
+	deaths int // that KeepAlive has seen
 }
 
 // StartServer starts a server with its state below dir. It ends with ctx at the latest.
@@ -61,7 +62,7 @@ func StartServer(ctx context.Context, bin, dir string, o ServerOptions) (*Server
 // Start starts the process again after it has ended; with the first start the address is chosen, later ones keep it.
 func (s *Server) Start() error {
 	args := append([]string{"serve", "--listen", s.listen, "--data", filepath.Join(s.Dir, "data")}, s.Args...)
-	p, err := Start(s.ctx, Command{Path: s.bin, Args: args, Env: s.Env, Stderr: s.log})
+	p, err := Start(s.ctx, Command{Path: s.bin, Args: args, Env: life(s.Env, s.deaths), Stderr: s.log})
 	if err != nil {
 		return err
 	}

@@ -9,19 +9,40 @@ import (
 )
 
 // KillEnv makes a process of the build Faulty kill itself at a point, "NAME" or "NAME:N".
-func KillEnv(points ...string) string { return "DECANT_KILL=" + strings.Join(points, ",") }
+func KillEnv(points ...string) string { return KillLives(points) }
 
-// withoutKill leaves out what KillEnv added: a process that has died once lives on.
-func withoutKill(env []string) []string {
-	return slices.DeleteFunc(slices.Clone(env), func(e string) bool { return strings.HasPrefix(e, "DECANT_KILL=") })
+// KillLives is KillEnv for a process that is to die more than once: the points of its first life, of its second, and so on.
+func KillLives(lives ...[]string) string {
+	var parts []string
+	for _, points := range lives {
+		parts = append(parts, strings.Join(points, ","))
+	}
+	return killVariable + strings.Join(parts, ";")
 }
 
-// KeepAlive starts the server again whenever it dies, without its kill points, until
+const killVariable = "DECANT_KILL="
+
+// life returns the environment of a process that has died so often: what KillEnv or KillLives added for that life, or nothing.
+func life(env []string, deaths int) (out []string) {
+	for _, e := range env {
+		points, kill := strings.CutPrefix(e, killVariable)
+		if kill {
+			lives := strings.Split(points, ";")
+			if deaths >= len(lives) {
+				continue
+			}
+			e = killVariable + lives[deaths]
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// KeepAlive starts the server again whenever it dies, without the kill points of its earlier lives, until
 // stop is called. stop returns how often that was.
 func (s *Server) KeepAlive() (stop func() (deaths int, err error)) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	var wg sync.WaitGroup
-	var deaths int
 	var err error
 	wg.Go(func() {
 		for err == nil {
@@ -30,38 +51,35 @@ func (s *Server) KeepAlive() (stop func() (deaths int, err error)) {
 				return
 			case <-s.proc.Load().Done():
 			}
-			deaths++
-			s.Env = withoutKill(s.Env)
+			s.deaths++
 			err = s.Start()
 		}
 	})
 	return func() (int, error) {
 		cancel()
 		wg.Wait()
-		return deaths, err
+		return s.deaths, err
 	}
 }
 
 // maxLives is how often one command is run at most before it counts as never getting anywhere.
 const maxLives = 12
 
-// Survive runs a command again and again until it succeeds. next gives each run's command; once a run was killed, the kill
-// points are left out of it. Runs that end with one of the exit codes in again are repeated too, others fail.
+// Survive runs a command again and again until it succeeds. next gives each run's command; of its kill points a run gets those
+// of the life that it is, after so many deaths. Runs that end with one of the exit codes in again are repeated too, others fail.
 func Survive(ctx context.Context, next func(life int) (Command, error), again ...int) ([]*Result, error) {
 	return SurviveWatching(ctx, next, func(*Process) {}, again...)
 }
 
 // SurviveWatching is Survive for a caller that wants to see each process while it runs. watch must not block.
 func SurviveWatching(ctx context.Context, next func(life int) (Command, error), watch func(*Process), again ...int) (runs []*Result, err error) {
-	killed := false
-	for life := range maxLives {
-		c, err := next(life)
+	deaths := 0
+	for run := range maxLives {
+		c, err := next(run)
 		if err != nil {
 			return runs, err
 		}
-		if killed {
-			c.Env = withoutKill(c.Env)
-		}
+		c.Env = life(c.Env, deaths)
 		p, err := Start(ctx, c)
 		if err != nil {
 			return runs, err
@@ -73,7 +91,7 @@ func SurviveWatching(ctx context.Context, next func(life int) (Command, error), 
 		case ctx.Err() != nil:
 			return runs, fmt.Errorf("%w: %s", ctx.Err(), r.Stderr)
 		case r.Exit == ExitKilled:
-			killed = true
+			deaths++
 		case r.Err() == nil:
 			return runs, nil
 		case !slices.Contains(again, r.Exit):

@@ -23,9 +23,9 @@ func TestMain(m *testing.M) { env.Main(m) }
 // journey is one transfer, from a collection to a directory that holds other things already, through processes that may be
 // told to die. It runs to completion whatever dies.
 type journey struct {
-	mode   string              // "code", "ticket", "direct" (by code, without a server), or "lost" (the same, and what was staged is lost)
-	kill   map[string][]string // kill points by side: "server", "sender", "receiver"
-	env    []string            // of every process
+	mode   string                // "code", "ticket", "direct" (by code, without a server), or "lost" (the same, and what was staged is lost)
+	kill   map[string][][]string // kill points by side, "server", "sender", "receiver", and life
+	env    []string              // of every process
 	build  env.Build
 	awaits bool // the server's death, even if it comes after everything else
 }
@@ -119,9 +119,9 @@ func (j journey) run(t *testing.T, src string) *arrived {
 		if len(j.kill[side]) == 0 {
 			return j.env
 		}
-		return append(slices.Clone(j.env), env.KillEnv(j.kill[side]...))
+		return append(slices.Clone(j.env), env.KillLives(j.kill[side]...))
 	}
-	w := env.NewWorld(t, env.WorldOptions{Build: j.build, Limit: 45 * time.Second, Server: env.ServerOptions{Env: with("server"), Args: []string{"--fast-only"}}})
+	w := env.NewWorld(t, env.WorldOptions{Build: j.build, Limit: 2 * time.Minute, Server: env.ServerOptions{Env: with("server"), Args: []string{"--fast-only"}}})
 	a := &arrived{w: w, mode: j.mode, to: target(t, w.Dir), into: apps(t, w.Dir), sources: archives(t, w.Dir)}
 	first := w.Server.Process()
 	stop := w.Server.KeepAlive()

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,13 +67,20 @@ func readTrace(t *testing.T, path string, server bool) string {
 	}
 }
 
-// deadly takes a journey on which processes die at points ("NAME" or "NAME:N") and compares it with the quiet one.
+// deadly takes a journey on which processes die at points ("NAME" or "NAME:N"; with a "+" in front in the life after that of the point before
+// on the same side) and compares it with the quiet one.
 func (b *bench) deadly(t *testing.T, mode string, points ...string) *arrived {
 	t.Helper()
-	j := journey{mode: mode, env: []string{"DECANT_NONCE_ORACLE=" + b.oracle}, kill: map[string][]string{}, build: env.Faulty}
+	j := journey{mode: mode, env: []string{"DECANT_NONCE_ORACLE=" + b.oracle}, kill: map[string][][]string{}, build: env.Faulty}
 	for _, p := range points {
+		p, later := strings.CutPrefix(p, "+")
 		side, _, _ := strings.Cut(p, "/")
-		j.kill[side] = append(j.kill[side], p)
+		lives := j.kill[side]
+		if later || len(lives) == 0 {
+			lives = append(lives, nil)
+		}
+		lives[len(lives)-1] = append(lives[len(lives)-1], p)
+		j.kill[side] = lives
 	}
 	j.awaits = len(points) == 1 && len(j.kill["server"]) == 1
 	a, quiet := j.run(t, b.src), b.quiet[mode]
@@ -147,7 +155,8 @@ func TestR1KillPoints(t *testing.T) {
 	noNonceTwice(t, b.oracle, 500)
 }
 
-// TestR1RandomKills runs as many journeys as -kill.pairs says with two or three deaths each, at random visits of random points.
+// TestR1RandomKills runs as many journeys as -kill.pairs says with two or three deaths each, at random visits of random points, some of them
+// of a process that has died already.
 func TestR1RandomKills(t *testing.T) {
 	if *pairs == 0 {
 		t.Skip("runs with -kill.pairs N")
@@ -157,18 +166,21 @@ func TestR1RandomKills(t *testing.T) {
 		b.reached[mode] = slices.DeleteFunc(b.reached[mode], func(n kill.Name) bool { return unsolved[n] != "" })
 	}
 	r := rand.New(rand.NewPCG(*seed, 0))
+	var died [4]atomic.Int64
 	t.Run("schedule", func(t *testing.T) {
 		for range *pairs {
 			mode := modes[r.IntN(len(modes))]
 			var points []string
 			for range 2 + r.IntN(2) {
-				points = append(points, fmt.Sprintf("%s:%d", b.reached[mode][r.IntN(len(b.reached[mode]))], 1+r.IntN(4)))
+				later := []string{"", "+"}[r.IntN(2)]
+				points = append(points, fmt.Sprintf("%s%s:%d", later, b.reached[mode][r.IntN(len(b.reached[mode]))], 1+r.IntN(2)*r.IntN(4)))
 			}
 			t.Run(mode+" "+strings.Join(points, " "), func(t *testing.T) {
 				t.Parallel()
-				b.deadly(t, mode, points...)
+				died[min(b.deadly(t, mode, points...).deaths, 3)].Add(1)
 			})
 		}
 	})
+	t.Logf("journeys with no death, one, two, three: %d, %d, %d, %d", died[0].Load(), died[1].Load(), died[2].Load(), died[3].Load())
 	noNonceTwice(t, b.oracle, 500)
 }
