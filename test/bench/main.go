@@ -11,6 +11,10 @@
 //	go run ./test/bench -fill /var/tmp/fill           on a virtual machine that gives free memory back to its host
 //	go run ./test/bench -records                      contacts and messages as data: gathered, sent, merged, imported again, undone
 //	go run ./test/bench -idle 2000                    the memory of a server that 2,000 idle sessions watch
+//	go run ./test/bench -recovery 100000 -n 20        the time that a killed server with so many sessions takes to be back
+//	go run ./test/bench -expiry 100000                what so many sessions leave that expire at once, and a death in the sweep
+//	go run ./test/bench -slow 2000                    what so many slow strangers cost honest devices
+//	go run ./test/bench -storm 5000                   a server's restart under so many devices (Linux, as root)
 //
 // docs/ARCHITECTURE.md keeps the figures.
 package main
@@ -32,19 +36,22 @@ import (
 )
 
 type options struct {
-	corpora []corpus.Spec
-	dirs    []string
-	tools   []string
-	runs    int
-	scale   float64
-	profile string
-	carrier string
-	seed    uint64
-	idle    int
-	fill    *filler
-	direct  bool
-	records bool
-	self    string // Decant among the tools
+	corpora                       []corpus.Spec
+	dirs                          []string
+	tools                         []string
+	runs                          int
+	scale                         float64
+	profile                       string
+	carrier                       string
+	seed                          uint64
+	idle                          int
+	recovery, expiry, slow, storm int
+	member                        int
+	server                        string
+	fill                          *filler
+	direct                        bool
+	records                       bool
+	self                          string // Decant among the tools
 }
 
 func main() {
@@ -69,6 +76,9 @@ func run() error {
 	if o.records {
 		return records(ctx, o)
 	}
+	if o.recovery+o.expiry+o.slow+o.storm+o.member > 0 {
+		return hard(ctx, o)
+	}
 	for _, dir := range o.dirs {
 		if err := measure(ctx, o, dir); err != nil {
 			return err
@@ -90,6 +100,12 @@ func parse() (o options, err error) {
 	flag.StringVar(&o.carrier, "carrier", "auto", "how devices reach the server: auto, fast, libp2p")
 	flag.Uint64Var(&o.seed, "seed", 1, "of the corpora")
 	flag.IntVar(&o.idle, "idle", 0, "instead: the server's memory with this `number` of sessions that are watched and do nothing")
+	flag.IntVar(&o.recovery, "recovery", 0, "instead: kill a server that holds this `number` of sessions -n times, and measure until it is back")
+	flag.IntVar(&o.expiry, "expiry", 0, "instead: let this `number` of sessions expire at once")
+	flag.IntVar(&o.slow, "slow", 0, "instead: let this `number` of strangers, and a quarter as many that don't read, be slow")
+	flag.IntVar(&o.storm, "storm", 0, "instead: restart a server under this `number` of devices")
+	flag.IntVar(&o.member, "storm-member", 0, "for -storm itself: be this `number` of its devices")
+	flag.StringVar(&o.server, "storm-server", "", "for -storm itself: at this `address`")
 	fill := flag.String("fill", "", "sparse `file` to make on a disk, whose page cache fills free memory before each run: for a virtual machine that gives free memory back to its host")
 	flag.Parse()
 	if *fill != "" {
