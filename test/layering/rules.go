@@ -105,7 +105,7 @@ var ownerships = []ownership{
 	{To: "github.com/spf13/cobra", Owners: []string{"cmd"}, Why: "flags stop at the command"},
 	{To: "std:unsafe", Owners: []string{"node/source/folder", "node/target/folder", "proto/serverpb"}, Why: "system calls on hot paths only"},
 	{To: "marker", Owners: []string{"server/db", "node/journal"}, Why: "two owners of the database"},
-	{To: "kill", Owners: []string{"node", "server", "cache", "test/env", "test/fault"}, Why: "kill points stand only between durable steps"},
+	{To: "kill", Owners: []string{"node", "server", "cache", "test/env", "test/fault", "test/bench"}, Why: "kill points stand only between durable steps"},
 }
 
 // vague are the package names that say nothing about what is inside.
