@@ -196,28 +196,36 @@ type result struct {
 }
 
 func newResult(typed time.Time, sent, received *env.Result) *result {
-	r := &result{routes: map[string]int64{}, sealed: sent.WireBytes(), all: ended(sent).Sub(typed)}
+	r := &result{sealed: sent.WireBytes(), all: ended(sent).Sub(typed)}
 	for _, e := range received.Events {
 		if e.Progress != nil && e.Progress.WireBytes > 0 {
 			r.first = e.Time.Sub(typed)
 			break
 		}
 	}
-	var before int64
 	for _, e := range sent.Events {
 		if e.Stage == "sending" && r.moving == 0 {
 			r.moving = ended(sent).Sub(e.Time)
 		}
+	}
+	r.routes = routesOf(sent)
+	return r
+}
+
+// routesOf sums up what a sender put, by the route that it said.
+func routesOf(sent *env.Result) map[string]int64 {
+	routes, before := map[string]int64{}, int64(0)
+	for _, e := range sent.Events {
 		if e.Progress == nil {
 			continue
 		}
 		if e.Progress.WireBytes < before { // another stage counts from nothing
 			before = 0
 		}
-		r.routes[route(e)] += e.Progress.WireBytes - before
+		routes[route(e)] += e.Progress.WireBytes - before
 		before = e.Progress.WireBytes
 	}
-	return r
+	return routes
 }
 
 func ended(r *env.Result) time.Time { return r.Events[len(r.Events)-1].Time }
