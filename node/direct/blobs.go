@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,10 +17,65 @@ import (
 	"github.com/decant-dev/decant/proto/wire"
 )
 
-// names lets one goroutine at a time put a blob of one name.
+// names lets one goroutine at a time take in a blob of one name. Several may read its body: all but one come over connections
+// that the sender has given up, and nothing tells the desk so. When the first of them is through, the others end.
 type names struct {
-	mu   sync.Mutex // guards held
-	held map[id.Blob]chan struct{}
+	mu      sync.Mutex // guards the rest
+	held    map[id.Blob]chan struct{}
+	reading map[id.Blob][]*reading
+}
+
+// reading is a body under way.
+type reading struct {
+	stop  func() // makes a Read that waits fail
+	moot  bool   // the blob came another way; guarded by names.mu
+	names *names
+}
+
+// read notes that a body of that name is being read. done must follow.
+func (n *names) read(name id.Blob, stop func()) (r *reading, done func()) {
+	r = &reading{stop: stop, names: n}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reading[name] = append(n.reading[name], r)
+	return r, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		left := slices.DeleteFunc(n.reading[name], func(x *reading) bool { return x == r })
+		if n.reading[name] = left; len(left) == 0 {
+			delete(n.reading, name)
+		}
+	}
+}
+
+// here ends every reading of that name.
+func (n *names) here(name id.Blob) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, r := range n.reading[name] {
+		r.moot = true
+		r.stop()
+	}
+}
+
+func (r *reading) over() bool {
+	r.names.mu.Lock()
+	defer r.names.mu.Unlock()
+	return r.moot
+}
+
+// Read implements io.Reader.
+func (b readingBody) Read(p []byte) (int, error) {
+	if b.over() {
+		return 0, io.ErrClosedPipe
+	}
+	return b.Reader.Read(p)
+}
+
+// readingBody is a body that reads on only while that is of use.
+type readingBody struct {
+	io.Reader
+	*reading
 }
 
 // enter waits for its turn until ctx ends. After a nil error leave must be called.
@@ -71,8 +127,8 @@ func noteOf(h http.Header) ([]byte, error) {
 }
 
 // putBlob takes in one blob. Up to its first byte everything is waited for, for as long
-// as ctx lasts.
-func (d *Desk) putBlob(ctx context.Context, caller id.Peer, r *http.Request) error {
+// as ctx lasts. rc ends a body that is not needed any more.
+func (d *Desk) putBlob(ctx context.Context, caller id.Peer, r *http.Request, rc *http.ResponseController) error {
 	sid, name, ok := blobPath(r.URL.Path)
 	if !ok {
 		return wire.Malformed
@@ -97,10 +153,6 @@ func (d *Desk) putBlob(ctx context.Context, caller id.Peer, r *http.Request) err
 			return err
 		}
 	}
-	if err := d.names.enter(ctx, name); err != nil {
-		return err
-	}
-	defer d.names.leave(name)
 	select {
 	case d.slots <- struct{}{}:
 		defer func() { <-d.slots }()
@@ -113,10 +165,23 @@ func (d *Desk) putBlob(ctx context.Context, caller id.Peer, r *http.Request) err
 		*buffer = make([]byte, size)
 	}
 	blob := (*buffer)[:size]
-	if _, err := io.ReadFull(r.Body, blob); err != nil {
+	reading, done := d.names.read(name, func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) })
+	_, err = io.ReadFull(readingBody{r.Body, reading}, blob)
+	done()
+	switch {
+	case reading.over():
+		return nil
+	case err != nil:
 		return wire.Malformed // the connection is gone, or cut because nothing came
 	}
-	return d.take(s, name, note, blob)
+	if err := d.names.enter(d.ctx, name); err != nil { // ctx may be over: the body took as long as it needed
+		return err
+	}
+	defer d.names.leave(name)
+	if err = d.take(s, name, note, blob); err == nil {
+		d.names.here(name)
+	}
+	return err
 }
 
 // take delivers a blob, and spools it if it is to be kept.

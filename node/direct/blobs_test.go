@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -63,6 +65,43 @@ func TestOneNameAtATime(t *testing.T) {
 			t.Errorf("spooled: %v", err)
 		}
 	})
+}
+
+// TestR14AgainOverAnotherConnection puts a blob half, over a connection that then goes silent, and puts it again over another one:
+// that does not wait for the first, and the first does not keep its slot.
+func TestR14AgainOverAnotherConnection(t *testing.T) {
+	w := newWorld(t)
+	v, sid := w.admitted()
+	srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.ServeHTTP(rw, r.WithContext(as(r.Context(), v.peer)))
+	}))
+	defer srv.Close()
+	name, page := id.NewBlob(), blob()
+	for range transfers - 1 {
+		c, err := net.Dial("tcp", srv.Listener.Addr().String())
+		must(t, err)
+		defer c.Close()
+		_, err = fmt.Fprintf(c, "PUT %s%v/%v HTTP/1.1\r\nHost: desk\r\nContent-Length: %d\r\n\r\n", wire.BlobPath, sid, name, len(page))
+		must(t, err)
+		_, err = c.Write(page[:len(page)/2])
+		must(t, err)
+	}
+	for w.readers(name) < transfers-1 {
+		runtime.Gosched()
+	}
+	must(t, v.Session(sid).Deliver(t.Context(), name, nil, page))
+	for w.readers(name) > 0 || len(w.slots) > 0 {
+		runtime.Gosched()
+	}
+	if n := w.deliveries(); n != 1 {
+		t.Fatalf("%d deliveries of one blob", n)
+	}
+}
+
+func (w *world) readers(name id.Blob) int {
+	w.names.mu.Lock()
+	defer w.names.mu.Unlock()
+	return len(w.names.reading[name])
 }
 
 // TestRefusedDelivery passes on what Deliver says, and spools nothing of it.

@@ -124,7 +124,7 @@ func New(cfg Config) (*Desk, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	d := &Desk{cfg: cfg, slots: make(chan struct{}, transfers), names: names{held: map[id.Blob]chan struct{}{}},
+	d := &Desk{cfg: cfg, slots: make(chan struct{}, transfers), names: names{held: map[id.Blob]chan struct{}{}, reading: map[id.Blob][]*reading{}},
 		offers: map[id.Peer]*record{}, plates: map[id.Scope]*plate{}, boxes: map[id.Scope]*box{}, guests: map[id.Peer]int{},
 		bell: make(chan struct{}), flushed: -1}
 	d.buffers.New = func() any { return new([]byte) }

@@ -67,7 +67,7 @@ func (d *Desk) serve(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	defer context.AfterFunc(d.ctx, cancel)()
 	if strings.HasPrefix(r.URL.Path, wire.BlobPath) && (r.Method == http.MethodPut || r.Method == http.MethodDelete) {
-		return d.serveBlob(ctx, caller, r)
+		return d.serveBlob(ctx, caller, w, r)
 	}
 	name, _ := strings.CutPrefix(r.URL.Path, callPath)
 	if c, ok := calls[name]; ok && r.Method == http.MethodPost {
@@ -137,14 +137,14 @@ func (d *Desk) awaitAdmission(ctx context.Context, caller id.Peer) error {
 }
 
 // serveBlob serves PUT and DELETE.
-func (d *Desk) serveBlob(ctx context.Context, caller id.Peer, r *http.Request) error {
+func (d *Desk) serveBlob(ctx context.Context, caller id.Peer, w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := d.awaitAdmission(ctx, caller)
 	switch {
 	case err != nil:
 	case r.Method == http.MethodPut:
-		err = d.putBlob(ctx, caller, r)
+		err = d.putBlob(ctx, caller, r, http.NewResponseController(w))
 	default:
 		err = d.deleteBlob(caller, r)
 	}
