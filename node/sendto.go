@@ -195,6 +195,8 @@ func (s *sending) watchPath(ctx context.Context) {
 	for {
 		select {
 		case <-x.dial.Changed():
+			x.data.Kick()
+			x.ctl.Kick()
 			routes.Kick()
 		case <-ctx.Done():
 			return

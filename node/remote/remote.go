@@ -100,7 +100,8 @@ func New(cfg Config) (*Remote, error) {
 		r.permit = []string{base64.RawURLEncoding.EncodeToString(cfg.Permit)}
 	}
 	if r.http == nil {
-		d, err := link.NewDialer(link.DialConfig{Device: cfg.Device, Server: cfg.Server, Carrier: cfg.Carrier, Conns: cfg.Conns, Stall: cfg.Stall})
+		d, err := link.NewDialer(link.DialConfig{Device: cfg.Device, Server: cfg.Server, Carrier: cfg.Carrier, Conns: cfg.Conns, Stall: cfg.Stall,
+			Moved: r.retry.kick})
 		if err != nil {
 			return nil, err
 		}
@@ -119,6 +120,10 @@ func (r *Remote) Carrier() link.Carrier {
 	}
 	return r.dialer.Carrier()
 }
+
+// Kick says that the network has changed: calls that wait to be repeated are, soon. A Remote without Config.Transport notices
+// by itself.
+func (r *Remote) Kick() { r.retry.kick() }
 
 // Close ends every connection. Calls in progress fail.
 func (r *Remote) Close() error {

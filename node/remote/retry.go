@@ -39,6 +39,7 @@ type retrier struct {
 	answered bool          // the server has answered once
 	up       chan struct{} // nil while the server answers; closed when it does again
 	failed   int           // probes in vain since it is away
+	kicked   chan struct{} // closed and replaced by kick
 	troubled int           // operations being repeated that have been told about
 }
 
@@ -65,6 +66,27 @@ func outcomeOf(err error) outcome {
 		return final
 	}
 	return lost
+}
+
+// kick makes what waits try soon, as if nothing had failed before: the network is another one, or back.
+func (r *retrier) kick() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = 0
+	if r.kicked != nil {
+		close(r.kicked)
+		r.kicked = nil
+	}
+}
+
+// kicks returns a channel that the next kick closes.
+func (r *retrier) kicks() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.kicked == nil {
+		r.kicked = make(chan struct{})
+	}
+	return r.kicked
 }
 
 // do calls attempt until it succeeds, fails for good, ctx ends or the limit is over.
@@ -109,8 +131,14 @@ func (r *retrier) do(ctx context.Context, extra time.Duration, attempt func(cont
 		case time.Since(began) >= patient:
 			n = 0
 		}
-		if token, err = r.pause(ctx, n, up, start, limit, err); err != nil {
+		kicked := r.kicks()
+		if token, err = r.pause(ctx, n, up, kicked, start, limit, err); err != nil {
 			return err
+		}
+		select {
+		case <-kicked:
+			n = -1
+		default:
 		}
 	}
 }
@@ -127,8 +155,8 @@ func (r *retrier) try(ctx context.Context, start time.Time, limit time.Duration,
 
 // pause waits before repetition n. With up, a channel of away, it returns with the
 // token that lets this operation alone try, or without it once the server answered
-// another one.
-func (r *retrier) pause(ctx context.Context, n int, up <-chan struct{}, start time.Time, limit time.Duration, last error) (token bool, err error) {
+// another one. A kick cuts the wait short.
+func (r *retrier) pause(ctx context.Context, n int, up, kicked <-chan struct{}, start time.Time, limit time.Duration, last error) (token bool, err error) {
 	var over <-chan time.Time // nil: no limit
 	if limit > 0 {
 		t := time.NewTimer(time.Until(start.Add(limit)))
@@ -156,6 +184,11 @@ func (r *retrier) pause(ctx context.Context, n int, up <-chan struct{}, start ti
 			}
 			token, up, try = false, nil, nil
 			timer.Reset(jitter(min(n, 3)))
+			continue
+		case <-kicked:
+			if kicked, n = nil, 0; try == nil { // what waits for the token does so
+				timer.Reset(jitter(0))
+			}
 			continue
 		case <-timer.C:
 			return token, nil

@@ -110,6 +110,41 @@ func TestRetry(t *testing.T) {
 	}
 }
 
+// TestR14Kick: when the network is another one, what waits between two repetitions tries soon, and waits as little as at first
+// after that.
+func TestR14Kick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &flaky{fail: func(int) error { return syscall.ENETUNREACH }}
+		r, err := New(Config{Transport: f, FirstContact: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error)
+		for range 3 {
+			go func() { ended <- r.Revoke(ctx, id.Session{}) }()
+		}
+		time.Sleep(time.Hour) // they wait for half a minute each by now
+		for range 100 {
+			n := f.n.Load()
+			r.Kick()
+			time.Sleep(backoffBase)
+			if f.n.Load() == n {
+				t.Fatal("nothing was tried within the shortest wait")
+			}
+			time.Sleep(time.Minute)
+		}
+		f.fail = func(int) error { return nil }
+		r.Kick()
+		for range 3 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // TestFinal: what repeating can't mend is told at once.
 func TestFinal(t *testing.T) {
 	for _, want := range []error{wire.NotFound, wire.Conflict, wire.Forbidden, wire.NotPinned, wire.NoSpace, wire.QuotaSpace,

@@ -193,7 +193,7 @@ func (r *relaying) connect(ctx context.Context) (network.Conn, error) {
 		tcp, any = append(tcp, hint{host: addrs[1:]}), append(any, hint{host: addrs})
 	}
 	r.e.host.know(r.relay.Peer, tcp)
-	tctx, cancel := context.WithTimeout(ctx, visitWithin/2)
+	tctx, cancel := context.WithTimeout(ctx, visitWithin*3/10)
 	defer cancel()
 	if c, err := r.e.host.dialDirect(tctx, r.relay.Peer); err == nil {
 		return c, nil

@@ -59,6 +59,9 @@ type DialConfig struct {
 
 	// Stall ends a connection that takes no byte of what is written for so long. 0 means 30 s.
 	Stall time.Duration
+
+	// Moved is called when this device's addresses have changed. It must not block. nil: nobody asks.
+	Moved func()
 }
 
 // Dialer is an http.RoundTripper over long-lived HTTP/1.1 connections to one server.
@@ -72,12 +75,18 @@ type Dialer struct {
 	ident    func() (*identity, error)
 	last     atomic.Uint32 // Carrier of the newest connection
 	fallback atomic.Int64  // until then (unix nano) Auto tries libp2p first
+	inflight atomic.Int32  // requests without an answer
+	moved    atomic.Uint64 // bytes of fast connections, either way
+
+	background sync.WaitGroup // of stop
 
 	mu     sync.Mutex // guards the rest
 	closed bool
 	conns  map[*conn]struct{}
+	spare  *conn // opened ahead of need; in conns
+	since  time.Time
 	host   *host
-	stop   func() // ends the watch of this device's addresses; nil before the first connection
+	stop   func() // ends the watch of this device's addresses and of silence; nil before the first connection
 }
 
 // retryFast is how long Auto stays on libp2p before it tries the fast lane first again.
@@ -99,7 +108,11 @@ func NewDialer(cfg DialConfig) (*Dialer, error) {
 
 // RoundTrip implements http.RoundTripper. The URL must begin with BaseURL. A request's
 // context ends it promptly at any point.
-func (d *Dialer) RoundTrip(r *http.Request) (*http.Response, error) { return d.http.RoundTrip(r) }
+func (d *Dialer) RoundTrip(r *http.Request) (*http.Response, error) {
+	d.inflight.Add(1)
+	defer d.inflight.Add(-1)
+	return d.http.RoundTrip(r)
+}
 
 // Server returns the pinned server.
 func (d *Dialer) Server() id.Server { return d.cfg.Server }
@@ -162,14 +175,17 @@ func (d *Dialer) watch() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { watchAddrs(ctx, d.moved) })
-	d.stop = func() { cancel(); wg.Wait() }
+	d.background.Go(func() { watchAddrs(ctx, d.leave) })
+	d.background.Go(func() { d.revive(ctx) })
+	d.stop = func() { cancel(); d.background.Wait() }
 }
 
-// moved ends connections from addresses that this device no longer has: nothing would tell that they are dead, and requests
+// leave ends connections from addresses that this device no longer has: nothing would tell that they are dead, and requests
 // would wait on them.
-func (d *Dialer) moved(now []netip.Addr) {
+func (d *Dialer) leave(now []netip.Addr) {
+	if d.cfg.Moved != nil {
+		d.cfg.Moved()
+	}
 	d.mu.Lock()
 	h := d.host
 	var gone []*conn
@@ -197,19 +213,34 @@ func final(ctx context.Context, err error) bool {
 }
 
 func (d *Dialer) dialFast(ctx context.Context) (net.Conn, error) {
+	if c := d.takeSpare(); c != nil {
+		return c, nil
+	}
+	c, err := d.connect(ctx)
+	if err != nil {
+		return nil, err // not a net.Conn that holds a nil *conn
+	}
+	return c, nil
+}
+
+// connect opens one more connection of the fast lane.
+func (d *Dialer) connect(ctx context.Context) (*conn, error) {
 	ident, err := d.ident()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
-	c, err := ident.dial(ctx, new(net.Dialer), d.cfg.Server.HostPort(), d.cfg.Server.Peer, pace{stall: d.cfg.Stall})
+	c, err := ident.dial(ctx, new(redialer), d.cfg.Server.HostPort(), d.cfg.Server.Peer, pace{stall: d.cfg.Stall, moved: &d.moved})
 	if err != nil {
 		return nil, err
 	}
 	c.onClose = func() {
 		d.mu.Lock()
 		delete(d.conns, c)
+		if d.spare == c {
+			d.spare = nil
+		}
 		d.mu.Unlock()
 	}
 	d.mu.Lock()

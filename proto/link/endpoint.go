@@ -228,6 +228,7 @@ func (e *Endpoint) moved(now []netip.Addr) {
 	lost := slices.ContainsFunc(e.local, func(a netip.Addr) bool { return !slices.Contains(now, a) })
 	e.local = now
 	e.mu.Unlock()
+	e.server.log.Debug("addresses changed", "lost", lost)
 	e.server.abort(func(c *conn) bool { return left(c.LocalAddr(), now) })
 	for _, c := range e.host.swarm.Conns() {
 		// QUIC does not say which address a connection leaves from, and few outlive the change.

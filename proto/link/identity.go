@@ -126,8 +126,13 @@ func (i *identity) handshake(ctx context.Context, raw *batch, want id.Peer) (*tl
 	return c, got, err
 }
 
+// dialing is net.Dialer, or what does the same.
+type dialing interface {
+	DialContext(ctx context.Context, network, address string) (net.Conn, error)
+}
+
 // dial opens a fast-lane connection to want at addr.
-func (i *identity) dial(ctx context.Context, nd *net.Dialer, addr string, want id.Peer, w pace) (*conn, error) {
+func (i *identity) dial(ctx context.Context, nd dialing, addr string, want id.Peer, w pace) (*conn, error) {
 	raw, err := nd.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err

@@ -5,12 +5,16 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 )
 
 // lookInterval is how often this device's addresses are looked at. Not every system tells of a change, and looking costs
 // tens of microseconds.
 const lookInterval = time.Second
+
+// settling is how long is waited after an event, since changes come in bursts: an address goes, another comes, then a route.
+const settling = 30 * time.Millisecond
 
 // localAddrs returns this device's addresses, sorted, zones included.
 //
@@ -54,12 +58,22 @@ func routedAddrs() (out []netip.Addr) {
 func watchAddrs(ctx context.Context, changed func([]netip.Addr)) {
 	tick := time.NewTicker(lookInterval)
 	defer tick.Stop()
+	events := make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { netEvents(ctx, events) })
 	addrs, routed := localAddrs(), routedAddrs()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-events:
+			time.Sleep(settling)
+			select {
+			case <-events:
+			default:
+			}
 		}
 		nextAddrs, nextRouted := localAddrs(), routedAddrs()
 		if !slices.Equal(nextAddrs, addrs) || !slices.Equal(nextRouted, routed) {

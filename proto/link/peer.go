@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -23,7 +24,7 @@ import (
 //	          The first to finish a handshake with the right identity is the way; what comes later is closed
 //	a way     new requests take it. If a better grade exists, waves of better dials, less and less often
 //	better    new requests take the better one; requests under way end on the old one, which then closes
-//	silence   when requests wait and no byte moves for 1.5 s, or the network has changed, the way is in doubt: it should open
+//	silence   when requests wait and no byte moves for 1 s (1.5 s on slow ways), or the network has changed, the way is in doubt: it should open
 //	          one more connection. After half a second of doubt, waves of all grades begin, and what they find replaces it
 //	          for new requests. If it opens none in time and nothing moves for 4 to 8 s, it is given up with all that is on it
 //
@@ -41,9 +42,12 @@ const (
 	slowEvery   = 5 * time.Second        //
 	betterFirst = 2 * time.Second        // until the first wave for something better; then twice as long each time
 	betterMost  = 30 * time.Second       // but no longer
-	listenEvery = 500 * time.Millisecond
-	silentAfter = 3               // times listened to
-	proveAgain  = 20              // more times of silence, until a way that was proved is proved again
+	listenEvery = 250 * time.Millisecond
+	silentFast  = 4               // times listened to, on a way that moved fastBytes in one of the last few of them
+	silentAfter = 6               // on any other: what the system takes at once may take a slow link so long
+	fastBytes   = 128 << 10       //
+	proveSoon   = 8               // more times of silence, until a way that was proved is proved again while it has bodies to carry
+	proveAgain  = 40              // and while others only wait for answers
 	proveWithin = 4 * time.Second // at most; eight times what the first connection took, but 1.5 s at least
 	proveLeast  = 1500 * time.Millisecond
 	testWithin  = 2 * time.Second // for a libp2p connection that looks open to open a stream; likewise five times, but 0.75 s at least
@@ -54,6 +58,7 @@ const (
 	patience    = 10 * time.Second
 	peerStall   = 15 * time.Second
 	peerConns   = 16
+	bulk        = 64 << 10 // bytes of a request that is more than a question
 )
 
 // ErrNoPath reports that no way to the peer was found while a request waited. It may exist later.
@@ -73,6 +78,7 @@ type PeerDialer struct {
 	results chan result
 	proved  chan *way
 	changed chan struct{}
+	took    atomic.Int64 // ns, of the last way found that needs no relay; 0: none yet
 
 	mu    sync.Mutex // guards the rest
 	hints []hint
@@ -114,6 +120,10 @@ func (d *PeerDialer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w.inflight.Add(1)
 	defer w.inflight.Add(-1)
+	if r.ContentLength >= bulk {
+		w.carrying.Add(1)
+		defer w.carrying.Add(-1)
+	}
 	resp, err := w.http.RoundTrip(r)
 	w.mu.Lock()
 	retired := w.retired
@@ -195,6 +205,16 @@ func (d *PeerDialer) Path() Path {
 	return d.cur.path
 }
 
+// Doubted reports whether there is no way, or one that has been in doubt for a while: what can go elsewhere had better.
+func (d *PeerDialer) Doubted() bool {
+	w := d.way()
+	if w == nil {
+		return true
+	}
+	since := w.doubted.Load()
+	return since != 0 && time.Since(time.Unix(0, since)) >= doubtAfter
+}
+
 // Changed gets a value when Path has changed. Values that nobody takes are not kept.
 func (d *PeerDialer) Changed() <-chan struct{} { return d.changed }
 
@@ -235,6 +255,7 @@ type search struct {
 	doubt   time.Time     // since when the way may be broken; zero: it works
 	moved   uint64        // what had moved when last listened to
 	silent  int           // times listened to since it did
+	fast    bool          // it moved fast before
 }
 
 // run looks after the way until Close.
@@ -319,8 +340,18 @@ func (d *PeerDialer) settle(w *way, now bool) {
 		old.retire()
 	}
 	if old != w {
+		d.note("way", w)
 		poke(d.changed)
 	}
+}
+
+// note writes down what became of a way, for whoever looks into why a transfer paused.
+func (d *PeerDialer) note(what string, w *way) {
+	if w == nil {
+		d.e.server.log.Debug(what, "path", PathNone)
+		return
+	}
+	d.e.server.log.Debug(what, "path", w.path, "grade", w.grade, "took", w.took, "inflight", w.inflight.Load())
 }
 
 // lose gives w up. It may be called from any goroutine.
@@ -337,6 +368,7 @@ func (d *PeerDialer) lose(w *way, now bool) {
 		w.retire()
 	}
 	if mine {
+		d.note("way lost", w)
 		poke(d.changed)
 		d.look()
 	}
@@ -349,6 +381,7 @@ func (d *PeerDialer) check(s *search) {
 		return
 	}
 	s.doubt = time.Now()
+	d.note("way in doubt", w)
 	w.doubted.Store(s.doubt.UnixNano())
 	d.e.askRelay()
 	d.wg.Go(func() {
@@ -401,10 +434,18 @@ func (d *PeerDialer) listen(s *search) {
 		return
 	}
 	if m := w.progress(); m != s.moved {
+		s.fast = int64(m-s.moved) >= fastBytes
 		s.moved, s.silent = m, 0
 		return
 	}
-	if s.silent++; s.silent == silentAfter || s.silent > silentAfter && s.silent%proveAgain == 0 {
+	first, again := silentAfter, proveAgain
+	if s.fast {
+		first = silentFast
+	}
+	if w.carrying.Load() > 0 {
+		again = proveSoon
+	}
+	if s.silent++; s.silent >= first && (s.silent-first)%again == 0 {
 		d.check(s)
 	}
 }
@@ -525,6 +566,9 @@ func (d *PeerDialer) find(ctx context.Context, g grade, p Path, at netip.AddrPor
 		return nil, err
 	}
 	w.took = time.Since(began)
+	if g < gradeRelay {
+		d.took.Store(int64(w.took))
+	}
 	return w, nil
 }
 
@@ -553,11 +597,22 @@ func (d *PeerDialer) findHost(ctx context.Context) (*way, error) {
 			c.Close() // it looks open, and is not
 		}
 	}
-	c, err := d.e.host.dialDirect(ctx, d.peer)
+	dctx, cancel := context.WithTimeout(ctx, d.dialWithin())
+	defer cancel()
+	c, err := d.e.host.dialDirect(dctx, d.peer)
 	if err != nil {
 		return nil, err
 	}
 	return d.findOn(ctx, gradeHost, c)
+}
+
+// dialWithin is how long libp2p may dial: so long that the dial of one wave is over before the next begins, where such dials are
+// known to be done by then. libp2p makes one dial of all that are under way, and that one repeats what got lost ever more slowly.
+func (d *PeerDialer) dialWithin() time.Duration {
+	if took := time.Duration(d.took.Load()); took > 0 {
+		return min(max(10*took, waveEvery-stagger/2), waveLasts)
+	}
+	return waveLasts
 }
 
 // findRelay tries circuits that exist, then a new one.

@@ -44,6 +44,7 @@ type way struct {
 
 	moved    atomic.Uint64 // bytes of requests, either way, on all connections; see progress
 	inflight atomic.Int32  // requests that wait for an answer
+	carrying atomic.Int32  // of them those with a body
 	doubted  atomic.Int64  // since when it may be broken, Unix ns; 0: it works
 	disowned atomic.Bool   // the peer has lost an address since
 
