@@ -400,7 +400,7 @@ func (x *reach) hint(addrs []string) {
 func (x *reach) route(sid id.Session, slots int) *transfer.Route {
 	blobs := x.data.Session(sid)
 	return &transfer.Route{Name: x.name, Put: blobs.Deliver, Kept: transfer.KeptDelivered, Slots: slots,
-		Near: func() bool { return x.dial.Path() == link.PathLocal }}
+		Near: func() bool { return x.dial.Path() == link.PathLocal }, Doubted: x.dial.Doubted}
 }
 
 func (x *reach) name() string {

@@ -173,6 +173,8 @@ func (a *attempt) hangs(now time.Time) bool {
 		so = now.Sub(l.changed)
 	}
 	switch {
+	case l.Doubted != nil && l.Doubted():
+		return so >= hedgeAfter
 	case need == 0:
 		return so >= hedgeNew
 	case a.stale():
@@ -193,6 +195,9 @@ func (l *lane) stalls() time.Time {
 
 // up reports whether the lane takes packs and lets them through, as far as anybody knows.
 func (l *lane) up(now time.Time) bool {
+	if l.Doubted != nil && l.Doubted() {
+		return false
+	}
 	return l.refused == nil && !l.rest.After(now) && !l.suspect && (l.busy() == 0 || now.Before(l.stalls()))
 }
 

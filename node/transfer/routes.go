@@ -36,6 +36,8 @@ type Route struct {
 	// Near says that both devices are in one network, so that whatever else leaves or reaches either of them takes from this
 	// route: others are not tried beside it in the first probeAfter. nil: no.
 	Near func() bool
+	// Doubted says that packs may not get through now, so that others are used even if they are not to be tried beside it. nil: no.
+	Doubted func() bool
 	// Final says that an error can't go away by itself, so that the route is given up. nil: statuses that are not retryable.
 	Final func(error) bool
 }
@@ -79,8 +81,10 @@ const (
 	hedgeNew = 10 * time.Second
 	// hedgeGain is the least time that must be won by putting the last packs a second time.
 	hedgeGain = 100 * time.Millisecond
-	restBase  = 250 * time.Millisecond
-	restCap   = 15 * time.Second
+	// doubtEvery is how often a route is asked whether it is in doubt while another one waits for that.
+	doubtEvery = 250 * time.Millisecond
+	restBase   = 250 * time.Millisecond
+	restCap    = 15 * time.Second
 	// recent is how long a route counts as in use after its last pack, if its packs don't take longer.
 	recent = 3 * time.Second
 )
@@ -295,6 +299,9 @@ func (r *Routes) pick(now time.Time, may only, waited time.Duration) (_ *lane, a
 			if r.shut(now, first, l) {
 				soon(l.trial.shut.Sub(now))
 				soon(first.stalls().Sub(now))
+				if first.Doubted != nil {
+					soon(doubtEvery)
+				}
 				continue
 			}
 		} else if l.up(now) {

@@ -164,6 +164,24 @@ func TestRoutesHang(t *testing.T) {
 }
 
 // TestRoutesRefuse: a route that refuses for good is given up, and the last one's refusal is the caller's.
+// TestR14Doubted: packs on a route that is in doubt are soon put on another as well, though nothing is known of how long they
+// take, and though the other one was found to add nothing; new packs take the other one at once.
+func TestR14Doubted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		direct, stored := newPipe("direct", KeptDelivered, 100*time.Millisecond), newPipe("stored", KeptStored, 100*time.Millisecond)
+		var doubted atomic.Bool
+		direct.Doubted = doubted.Load
+		direct.Near = func() bool { return true } // the stored route is shut
+		r := NewRoutes(&direct.Route, &stored.Route)
+		direct.hangs.Store(true)
+		time.AfterFunc(time.Second, func() { doubted.Store(true) })
+		took, kept := pump(t, r, 8)
+		if kept[KeptStored] != 8 || took > 4*time.Second {
+			t.Errorf("%v in %v", kept, took)
+		}
+	})
+}
+
 func TestRoutesRefuse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		direct, stored := newPipe("direct", KeptDelivered, time.Millisecond), newPipe("stored", KeptStored, time.Millisecond)
