@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/decant-dev/decant/test/env"
@@ -75,7 +78,7 @@ func moves(ctx context.Context, w *world) error {
 	if err != nil {
 		return err
 	}
-	took, err := p.wander(ctx, t.sender)
+	took, err := p.wander(ctx, t.sender, w.diary())
 	if err != nil {
 		return err
 	}
@@ -126,7 +129,7 @@ func (w *world) phone() (p *phone, other *natlab.Device, err error) {
 }
 
 // wander makes moves until the sender has sent everything, and returns how long each took to go on.
-func (p *phone) wander(ctx context.Context, sender *env.Process) (map[string][]time.Duration, error) {
+func (p *phone) wander(ctx context.Context, sender *env.Process, note func(time.Time, string, time.Duration)) (map[string][]time.Duration, error) {
 	ctx, over := context.WithCancel(ctx)
 	defer over()
 	go func() {
@@ -142,9 +145,22 @@ func (p *phone) wander(ctx context.Context, sender *env.Process) (map[string][]t
 		began := time.Now()
 		if p.sends(ctx, going) {
 			took[m.name] = append(took[m.name], time.Since(began))
+			note(began, m.name, time.Since(began))
 		}
 	}
 	return took, nil
+}
+
+// diary returns what writes down each move beside the logs, if those are wanted.
+func (w *world) diary() func(at time.Time, move string, took time.Duration) {
+	if w.logs == "" {
+		return func(time.Time, string, time.Duration) {}
+	}
+	var b strings.Builder
+	return func(at time.Time, move string, took time.Duration) {
+		fmt.Fprintf(&b, "%s %s: %s s\n", at.UTC().Format(time.RFC3339Nano), move, seconds(took))
+		os.WriteFile(filepath.Join(w.logs, fmt.Sprintf("%02d-moves.txt", w.runs)), []byte(b.String()), 0o600)
+	}
 }
 
 // sends waits until that many bytes more have left the phone's network, or reports false when ctx has ended.
