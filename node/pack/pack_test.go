@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"github.com/decant-dev/decant/node/compress"
 	"github.com/decant-dev/decant/node/item"
@@ -332,6 +333,19 @@ func TestRoomHolds(t *testing.T) {
 		}
 		if plain, _ := b.Finish(); len(plain) != pack.PlainSize(wire.ClassS) {
 			t.Fatal("the pack has another size")
+		}
+	}
+}
+
+// Where a frame is read to decides how fast the system copies; see lead.
+func TestFirstFrameLiesWell(t *testing.T) {
+	const prelude = 8
+	for _, class := range []wire.Class{wire.ClassS, wire.ClassL} {
+		plain := pack.Memory(class.BlobSize())[:prelude+1]
+		for name, first := range map[string]*byte{"builder": &pack.NewBuilder(class).Tail()[0], "memory": &plain[prelude]} {
+			if at := uintptr(unsafe.Pointer(first)); at%64 != 0 || at%4096 == 0 {
+				t.Errorf("class %d: the first frame of a %s lies at %#x", class, name, at)
+			}
 		}
 	}
 }

@@ -141,7 +141,7 @@ func NewDownloader(cfg DownloadConfig) (*Downloader, error) {
 		cfg.Streams = min(2*runtime.NumCPU(), 4)
 	}
 	d := &Downloader{cfg: cfg, boot: bootID(), staged: map[uint32]stagedPack{}, since: map[uint32][]byte{}}
-	d.streams.New = func() any { return &stream{d: d, dec: compress.NewDecoder()} }
+	d.streams.New = func() any { return &stream{d: d, dec: compress.NewDecoder(), plain: pack.Memory(cfg.Class.BlobSize())} }
 	table := new(pack.Table)
 	for _, prefix := range [][]byte{stagedPrefix, durablePrefix} { // what a checkpoint wrote is never newer
 		err := cfg.Journal.Each(prefix, func(k, v []byte) error {
@@ -214,7 +214,7 @@ func (d *Downloader) Fetch(ctx context.Context, refs <-chan manifest.PackRef) er
 	g, ctx := errgroup.WithContext(ctx)
 	for range d.cfg.Streams {
 		g.Go(func() error {
-			s := &stream{d: d, dec: compress.NewDecoder()}
+			s := &stream{d: d, dec: compress.NewDecoder(), blob: pack.Memory(d.cfg.Class.BlobSize())}
 			for {
 				select {
 				case <-ctx.Done():

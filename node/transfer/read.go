@@ -171,11 +171,16 @@ func reasonOf(err error) item.Reason {
 
 // piece reads one piece of a large file.
 func (r *reader) piece(ctx context.Context, l *large, part item.Range) error {
+	n := int(part.Length)
+	if room := r.b.Room(1); room < n && room < r.u.feed.cut.fill { // it goes into the next pack in any case: read it to its place there
+		if err := r.flush(ctx); err != nil {
+			return err
+		}
+	}
 	f, err := r.open(l)
 	if err != nil || f == nil {
 		return err
 	}
-	n := int(part.Length)
 	buf := r.b.Tail()
 	inTail := len(buf) >= n
 	if !inTail {

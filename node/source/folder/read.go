@@ -98,9 +98,13 @@ type file struct {
 	path string
 }
 
+// readAtOnce is how much one system call reads. Go's scheduler takes its processor away from a call that lasts longer than some tens of microseconds,
+// which costs two switches of threads.
+const readAtOnce = 128 << 10
+
 func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
 	for n < len(p) {
-		m, err := f.h.readAt(p[n:], off+int64(n))
+		m, err := f.h.readAt(p[n:min(len(p), n+readAtOnce)], off+int64(n))
 		n += m
 		if err != nil {
 			return n, &fs.PathError{Op: "read", Path: f.path, Err: err}

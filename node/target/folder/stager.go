@@ -61,7 +61,7 @@ type Stager struct {
 
 	locks [stripes]sync.Mutex // one per ordinal modulo stripes: held while a small file is written
 
-	mu    sync.Mutex // guards what follows, and every field of the odd ones
+	mu    sync.Mutex // guards what follows, and every field of the odd ones but writing
 	state []uint8    // by ordinal: stateNone, stateOdd, or stateDone plus up to maxRevision, noted or not
 	odd   map[item.Ordinal]*odd
 	files int // of odd that are open
@@ -88,6 +88,8 @@ type odd struct {
 	noted    bool     // some of it was written by an earlier process
 	dest     string
 	size     int64 // planned
+
+	writing sync.Mutex // held while file is written: the system lets one writer in at a time, and the others would wait spinning
 }
 
 // NewStager returns a Stager that asks plan where things go.
@@ -146,7 +148,9 @@ func (s *Stager) write(o item.Ordinal, revision uint32, offset int64, data []byt
 	if err != nil {
 		return err
 	}
+	l.writing.Lock()
 	_, err = l.file.WriteAt(data, offset)
+	l.writing.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return errors.Join(mapWrite(err), s.end(o, l, offset, offset+int64(len(data)), p, err == nil))
