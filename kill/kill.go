@@ -53,6 +53,7 @@ const (
 	SenderCommitted Name = "sender/committed"  // root committed at the server, not yet "sent" in the journal
 	SenderSent      Name = "sender/sent"       // "sent" in the journal
 	SenderAgain     Name = "sender/again"      // lost packs are out of the journal, synced, their epoch not yet begun
+	SenderCacheLost Name = "sender/cache-lost" // packs that a cache has lost are out of the journal, synced
 	SenderReceipt   Name = "sender/receipt"    // verified receipt in the journal, ack not yet posted
 	SenderAcked     Name = "sender/acked"      // ack posted, session not yet finished
 	SenderFinished  Name = "sender/finished"   // session finished at the server, not yet in the journal
@@ -62,6 +63,7 @@ const (
 const (
 	ReceiverSession Name = "receiver/session"  // keys in the journal, the server knows nothing yet
 	ReceiverGuess   Name = "receiver/guess"    // attempt counter synced, Tb not yet sent
+	ReceiverCache   Name = "receiver/cache"    // address of a cache in the journal, its message not yet acknowledged
 	ReceiverClaimed Name = "receiver/claimed"  // claim answered, grant not yet in the journal
 	ReceiverGranted Name = "receiver/granted"  // master key in the journal
 	ReceiverFolder  Name = "receiver/folder"   // a folder that completes what was begun elsewhere is in the journal
@@ -109,9 +111,9 @@ var All = []Name{
 	ServerPosted, ServerAcked, ServerFinished, ServerBlobsRemoved, ServerNameplate,
 	CacheBrought, CacheCommitted,
 	SenderSession, SenderGathered, SenderScanned, SenderOpened, SenderFolder, SenderGuess, SenderPaired, SenderGranted, SenderPinned, SenderCatalog,
-	SenderPackPut, SenderPackNoted, SenderAnnounced, SenderPages, SenderRoot, SenderCommitted, SenderSent, SenderReceipt,
+	SenderPackPut, SenderPackNoted, SenderAnnounced, SenderPages, SenderRoot, SenderCommitted, SenderSent, SenderAgain, SenderCacheLost, SenderReceipt,
 	SenderAcked, SenderFinished,
-	ReceiverSession, ReceiverGuess, ReceiverClaimed, ReceiverGranted, ReceiverFolder, ReceiverEpoch, ReceiverPlanned, ReceiverStaged,
+	ReceiverSession, ReceiverGuess, ReceiverCache, ReceiverClaimed, ReceiverGranted, ReceiverFolder, ReceiverEpoch, ReceiverPlanned, ReceiverStaged,
 	ReceiverNoted, ReceiverSynced, ReceiverUndoLog, ReceiverRenamed, ReceiverApplied, ReceiverAllDone, ReceiverReceipt,
 	ReceiverPosted, ReceiverCleaned,
 	ReceiverDeliverPlanned, ReceiverDeliverBegun, ReceiverDelivered, ReceiverDeliverNoted,

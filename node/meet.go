@@ -118,6 +118,7 @@ func (r *receiving) meet(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { r.listen(ctx) })
+	wg.Go(func() { r.recallCache(ctx) })
 	if r.near != nil {
 		wg.Go(func() {
 			r.n.tellAddrs(ctx, r.hub, r.near.ep, r.envelope(session.Addrs), r.st.Session.Scope(), r.st.Peer, func() {})
@@ -132,6 +133,8 @@ func (r *receiving) meet(ctx context.Context) (stop func(), err error) {
 // listen reads what the sender says, until ctx or the session ends.
 func (r *receiving) listen(ctx context.Context) {
 	box := r.hub.inbox(r.st.Session.Scope())
+	var meeting sync.WaitGroup
+	defer meeting.Wait()
 	for {
 		ms, ack, err := box.fetch(ctx, fetchWait)
 		if hasEnded(err) || len(ack) > 0 || err != nil && !pause(ctx, retryPause) {
@@ -140,6 +143,12 @@ func (r *receiving) listen(ctx context.Context) {
 		for i := range ms {
 			purpose, payload, err := session.OpenEnvelope(r.keys, r.st.Session, ms[i].From, r.id.device.Peer(), ms[i].Body)
 			if err != nil || ms[i].From != r.st.Peer {
+				continue
+			}
+			if purpose == session.Cache {
+				if at, ok := r.noteCache(payload); ok {
+					meeting.Go(func() { r.meetCache(ctx, at) })
+				}
 				continue
 			}
 			r.heard(purpose, payload)

@@ -42,6 +42,8 @@ type Config struct {
 	StateDir string
 	// Server is the pinned server. Required for new transfers unless a link or ticket names it; a resumed one knows its own.
 	Server id.Server
+	// Cache, if set, takes a sender's packs in the server's place and brings them there.
+	Cache id.Server
 	// Carrier chooses how the server is reached.
 	Carrier Carrier
 	// Route chooses whether there is a direct route beside the server, or only that.
@@ -142,6 +144,7 @@ type SendResult struct {
 	Folder    bool                  // they are in a folder
 	Elsewhere int64                 // packs of content that are only at the server, and this run was for a folder; or the other way round
 	Delivered bool                  // some or all of them went to the other device itself
+	Cached    bool                  // some or all of them are in a cache, which brings them to the server
 	WireBytes int64                 // bytes of blobs put in this run
 	Read      int64                 // bytes of files read in this run
 	Epoch     uint64

@@ -59,6 +59,7 @@ type receiving struct {
 	through string         // a folder that completes what was begun elsewhere
 	folder  *inFolder      // that, or the one of an earlier run if it is at hand
 	hub     *hub           // once the session is known
+	caches  caches
 	news    announcements
 	keys    *seal.Keys
 	limits  key.Limits
@@ -402,7 +403,7 @@ func (r *receiving) finish(ctx context.Context) error {
 // latest waits for the newest root from an epoch on, verifies it with all of its
 // manifest, and keeps the pages.
 func (r *receiving) latest(ctx context.Context, least uint64) error {
-	for {
+	for sealed := false; ; {
 		root, err := r.hub.getRoot(ctx, r.st.Session, max(least, r.st.Epoch), fetchWait)
 		if errors.Is(err, remote.ErrOlder) {
 			r.n.notice("rollback-alarm", "")
@@ -410,8 +411,14 @@ func (r *receiving) latest(ctx context.Context, least uint64) error {
 		if err != nil {
 			return err
 		}
-		if root != nil {
-			return r.adoptRoot(ctx, root)
+		if root == nil {
+			continue
+		}
+		if err = r.adoptRoot(ctx, root); err == nil {
+			return nil
+		}
+		if err := r.brought(ctx, err, root.Epoch, &sealed); err != nil {
+			return err
 		}
 		if r.through != "" { // others may answer while it is away
 			if _, err := r.folder.Status(ctx, r.st.Session); err != nil {
@@ -656,8 +663,14 @@ func (r *receiving) fetch(ctx context.Context) error {
 			return err
 		}
 	}
+	sealed := false
 	for missing := int64(math.MaxInt64); ; {
 		err := d.Fetch(ctx, each(ctx, r.refs))
+		if err != nil {
+			if err = r.brought(ctx, err, r.root.Epoch, &sealed); err == nil {
+				continue
+			}
+		}
 		var gone *transfer.MissingError
 		if r.fromFolder() && (errors.As(err, &gone) || errors.Is(err, remote.ErrUnreachable)) {
 			if r.askServer(ctx) {
@@ -672,7 +685,7 @@ func (r *receiving) fetch(ctx context.Context) error {
 			if err := r.askAgain(ctx, gone.Packs); err != nil {
 				return err
 			}
-			m.total = r.expected()
+			m.total, sealed = r.expected(), false
 			continue
 		}
 		if err != nil {
@@ -802,7 +815,15 @@ func (r *receiving) early(ctx context.Context, d *transfer.Downloader) error {
 	if err := g.Wait(); err != nil && next == nil {
 		return err
 	}
-	return r.adoptRoot(ctx, next)
+	for sealed := false; ; {
+		err := r.adoptRoot(ctx, next)
+		if err == nil {
+			return nil
+		}
+		if err := r.brought(ctx, err, next.Epoch, &sealed); err != nil {
+			return err
+		}
+	}
 }
 
 // apply moves what is staged into place and signs the receipt.

@@ -56,6 +56,7 @@ type sending struct {
 	hub      *hub                    // nil before it is known who holds the session
 	ep       *link.Endpoint          // nil before the direct route is wanted
 	reach    *reach                  // nil before the receiver is known
+	cache    *cacheOfSender          // nil without one
 	expected atomic.Pointer[id.Peer] // whose connections ep takes
 	routes   *transfer.Routes        // nil: stored alone
 	told     atomic.Pointer[remote.Root]
@@ -68,7 +69,11 @@ type sending struct {
 	posts    int                // how many there were
 	losses   atomic.Int64       // in this run, beyond those of the scan
 
-	through    string         // a folder that completes what was begun elsewhere
+	through      string // a folder that completes what was begun elsewhere
+	cacheGone    bool   // a cache was looked for, and is not to be in this run
+	noCacheRoute func() // takes the cache out of routes
+	introduced   bool   // cache and receiver have been told of each other
+
 	direct     bool           // the direct route is being looked for, or in use
 	background sync.WaitGroup // what serves it
 	result     SendResult
@@ -301,6 +306,11 @@ func (s *sending) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !received {
+		if err := s.rejoin(ctx); err != nil {
+			return err
+		}
+	}
 	if received && !s.opts.Session.IsZero() {
 		return s.finish(ctx)
 	}
@@ -352,7 +362,17 @@ func (s *sending) send(ctx context.Context, src *folder.Folder) error {
 		if err := s.pair(ctx); err != nil {
 			return err
 		}
-		if err := s.upload(ctx, src); err != nil || !s.scanned.Earlier {
+		if err := s.joinCache(ctx); err != nil {
+			return err
+		}
+		err = s.upload(ctx, src)
+		if errors.Is(err, errCacheLost) {
+			_, err = s.account(ctx, false)
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil || !s.scanned.Earlier {
 			return err
 		}
 	}
@@ -619,6 +639,7 @@ func (s *sending) pin(ctx context.Context) error {
 	}
 	kill.Point(kill.SenderPinned)
 	s.st.Pinned = true
+	s.introduce(ctx)
 	s.n.event(item.Event{Type: "session", Session: &item.SessionNotice{ID: s.st.Session.String(), Peer: s.st.Peer.Short()}})
 	if s.st.State == session.Open {
 		return s.t.move(&s.st, session.Granted)
@@ -632,6 +653,7 @@ func (s *sending) upload(ctx context.Context, src *folder.Folder) (err error) {
 	if err := s.goDirect(ctx); err != nil {
 		return err
 	}
+	s.introduce(ctx)
 	m := &meter{n: s.n, t: s.t, stage: item.StageSending, total: s.scanned.ToRead, route: s.routeInUse}
 	s.up, err = transfer.NewUploader(transfer.UploadConfig{Source: src, Journal: s.t.j, Store: s.hub.home().Session(s.st.Session), Keys: s.keys,
 		Session: s.st.Session, Class: wire.Class(s.st.Class), Workers: s.n.cfg.Workers, Streams: s.streams(), Routes: s.routes, Keeps: s.keeps(),
@@ -642,6 +664,7 @@ func (s *sending) upload(ctx context.Context, src *folder.Folder) (err error) {
 	defer func() {
 		s.result.WireBytes, s.result.Read, s.result.Packs = s.up.WireBytes(), s.up.BytesRead(), s.up.Packs()
 		s.result.Delivered = s.result.Delivered || s.up.Delivered()
+		s.result.Cached = s.unsettled()
 	}()
 	if !s.st.Committed && s.st.Epoch == 0 {
 		if err := s.commit(ctx, 0, false); err != nil {
@@ -678,10 +701,11 @@ type keptRoot struct {
 	Commit    id.Commit `json:"commit"`
 	Sealed    []byte    `json:"sealed"`
 	Signature []byte    `json:"signature"`
+	Before    id.Commit `json:"before"`
 }
 
 func (k *keptRoot) root() *remote.Root {
-	return &remote.Root{Epoch: k.Epoch, Final: k.Final, Sealed: k.Sealed, Signature: k.Signature}
+	return &remote.Root{Epoch: k.Epoch, Final: k.Final, Sealed: k.Sealed, Signature: k.Signature, Before: k.Before}
 }
 
 func rootKey(epoch uint64) []byte { return fmt.Appendf(nil, "m/root/%d", epoch) }
@@ -696,7 +720,7 @@ func (s *sending) commit(ctx context.Context, epoch uint64, final bool) error {
 	if err != nil {
 		return err
 	}
-	if err := s.hub.commit(ctx, s.st.Session, kept.root()); err != nil && !errors.Is(err, errElsewhere) { // then another epoch follows
+	if err := s.tellRoot(ctx, kept.root()); err != nil && !errors.Is(err, errElsewhere) { // then another epoch follows
 		return err
 	}
 	s.told.Store(kept.root())
@@ -729,7 +753,7 @@ func (s *sending) sealRoot(ctx context.Context, epoch uint64, final bool, kept *
 	if err != nil {
 		return err
 	}
-	*kept = keptRoot{Epoch: epoch, Final: final, Commit: commit, Sealed: sealed, Signature: manifest.SignCommit(s.id.device, commit)}
+	*kept = keptRoot{Epoch: epoch, Final: final, Commit: commit, Sealed: sealed, Signature: manifest.SignCommit(s.id.device, commit), Before: root.Prev}
 	if err := s.t.j.Batch().PutJSON(rootKey(epoch), kept).Commit(); err != nil {
 		return err
 	}
@@ -849,6 +873,9 @@ func (s *sending) await(ctx context.Context) error {
 		s.n.stage(item.StageWaiting)
 		box := s.hub.inbox(s.st.Session.Scope())
 		for len(s.st.Receipt) == 0 {
+			if err := s.minded(ctx); err != nil {
+				return err
+			}
 			if err := s.fetchReceipt(ctx, box, fetchWait); err != nil {
 				return err
 			}
@@ -1001,6 +1028,13 @@ func (s *sending) confirm(ctx context.Context, ack []byte) error {
 		var cancel context.CancelFunc
 		bounded, cancel = context.WithTimeout(ctx, grace)
 		defer cancel()
+	}
+	if s.cache != nil {
+		s.background.Go(func() {
+			short, cancel := context.WithTimeout(ctx, others)
+			defer cancel()
+			_ = s.cache.remote.Finish(short, s.st.Session, ack) // else it hears it from the server
+		})
 	}
 	err := s.hub.finish(bounded, s.st.Session, ack)
 	if err == nil || bounded.Err() != nil && ctx.Err() == nil {

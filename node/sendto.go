@@ -66,6 +66,9 @@ func (s *sending) disconnect() {
 	if s.ep != nil {
 		s.ep.Close()
 	}
+	if s.cache != nil {
+		s.cache.remote.Close()
+	}
 	if s.remote != nil {
 		s.remote.Close()
 	}
@@ -125,7 +128,7 @@ func (s *sending) reachReceiver(ctx context.Context, peer id.Peer, relay id.Serv
 
 // goDirect prepares the routes for packs, and opens the direct one once the receiver is known.
 func (s *sending) goDirect(ctx context.Context) error {
-	if s.n.cfg.Route == RouteStored || s.throughFolder() {
+	if s.n.cfg.Route == RouteStored && s.cache == nil || s.throughFolder() {
 		return nil
 	}
 	if s.routes == nil {
@@ -136,7 +139,12 @@ func (s *sending) goDirect(ctx context.Context) error {
 				Put: func(ctx context.Context, name id.Blob, _, blob []byte) error { return blobs.Put(ctx, name, blob) }})
 		}
 	}
+	if s.cache != nil && s.noCacheRoute == nil {
+		s.noCacheRoute = s.routes.Prefer(s.cacheRoute())
+	}
 	switch {
+	case s.n.cfg.Route == RouteStored:
+		return nil
 	case s.direct || s.st.Peer.IsZero(): // a ticket may be claimed later
 		return nil
 	case s.st.Home == homeDirect:

@@ -53,7 +53,8 @@ func (a inFolder) Session(sid id.Session) transfer.BlobStore { return a.Folder.S
 type hub struct {
 	mu    sync.Mutex // guards the rest
 	homes []service
-	added chan struct{} // closed when the next one comes
+	added chan struct{}        // closed when the next one comes
+	given map[id.Blob]*atCache // whose a blob is that a cache gave
 }
 
 func newHub(homes ...service) *hub { return &hub{homes: homes, added: make(chan struct{})} }
@@ -250,6 +251,7 @@ func (s stores) Get(ctx context.Context, name id.Blob, dst []byte) ([]byte, erro
 	for _, home := range slices.Backward(homes) {
 		var got []byte
 		if got, err = home.Session(s.sid).Get(ctx, name, dst); err == nil {
+			s.h.gave(name, home)
 			return got, nil
 		}
 		if ctx.Err() != nil {

@@ -329,6 +329,7 @@ type state struct {
 	Granted  bool       `json:"granted,omitempty"`
 	Items    item.Tally `json:"items,omitzero"` // of the collection
 	Finished bool       `json:"finished,omitempty"`
+	Cache    string     `json:"cache,omitempty"` // that has, or had, packs
 
 	// The receiver.
 	Kinds    []item.Kind `json:"kinds,omitempty"`

@@ -23,6 +23,7 @@ const (
 	Receipt  Purpose = 2 // receiver → sender: the receiver's card and its signed receipt
 	Addrs    Purpose = 3 // either way: where the device that says so can be dialled
 	Again    Purpose = 4 // receiver → sender: packs of the last final epoch that it has lost, as a pack list
+	Cache    Purpose = 5 // sender → receiver: the address of a cache that has packs, PEERID@HOST:PORT
 )
 
 // ErrEnvelope is returned for every envelope that can't be opened.

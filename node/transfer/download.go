@@ -287,6 +287,7 @@ func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
 	if d.Staged(ref) {
 		return nil
 	}
+again:
 	if s.blob, err = d.cfg.Store.Get(ctx, ref.Blob, s.blob[:0]); err != nil {
 		if errors.Is(err, wire.NotFound) {
 			if !ref.Padding { // of which nobody misses any
@@ -299,6 +300,9 @@ func (s *stream) pack(ctx context.Context, ref *manifest.PackRef) (err error) {
 	d.wire.Add(int64(len(s.blob)))
 	if err := s.take(ref, s.blob, s.blob[:0]); !errors.Is(err, ErrIntegrity) { // in place
 		return err
+	}
+	if doubt(d.cfg.Store, ref.Blob) {
+		goto again
 	}
 	d.broken()
 	return nil

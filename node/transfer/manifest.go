@@ -319,14 +319,18 @@ func (f *manifestReader) open(index uint32) (err error) {
 		return fmt.Errorf("%w: manifest pack %d is not listed", ErrIntegrity, index)
 	}
 	ref := &f.root.ManifestPacks[i]
+again:
 	if f.blob, err = f.store.Get(f.ctx, ref.Blob, f.blob[:0]); err != nil {
 		if errors.Is(err, wire.NotFound) {
-			return fmt.Errorf("%w: manifest pack %d is gone", ErrIntegrity, index)
+			return fmt.Errorf("manifest: %w", &MissingError{Packs: []manifest.PackRef{*ref}})
 		}
 		return fmt.Errorf("get manifest: %w", err)
 	}
 	context := manifest.ManifestPackContext(f.root.Session, ref.Epoch, ref.Index)
 	if f.plain, err = seal.OpenWith(f.plain[:0], &f.keys.Manifest, context, f.blob, ref.Commitment); err != nil {
+		if doubt(f.store, ref.Blob) {
+			goto again
+		}
 		return fmt.Errorf("%w: manifest pack %d", ErrIntegrity, index)
 	}
 	if err := f.table.ParseInto(f.plain, f.root.Class); err != nil {

@@ -20,9 +20,14 @@ const (
 	KeptStored Kept = 1
 	// KeptDelivered: at the other device itself, opened or in its spool.
 	KeptDelivered Kept = 2
+	// KeptCached: in a cache, which brings it to the server (SPEC 7.9). Until it is there, what can be relied on is the word of a stranger.
+	KeptCached Kept = 3
 	// KeptFolder: in a folder that completes what was begun with a server or the other device itself.
 	KeptFolder Kept = 4
 )
+
+// stored reports whether packs kept so can be fetched by name: some time, if not yet.
+func (k Kept) stored() bool { return k == KeptStored || k == KeptCached }
 
 // Route is one way for packs. Its functions are called by several goroutines at once.
 type Route struct {
@@ -146,7 +151,7 @@ func (r *Routes) InUse() string {
 func (r *Routes) Stores() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.Kept == KeptStored && l.refused == nil })
+	return slices.ContainsFunc(r.lanes, func(l *lane) bool { return l.Kept.stored() && l.refused == nil })
 }
 
 // Expect says how many packs are still to be put, those in flight too. Without it nothing is expected but
@@ -167,7 +172,7 @@ func (r *Routes) broadcast() {
 type only func(*lane) bool
 
 func anyLane(*lane) bool       { return true }
-func storingLane(l *lane) bool { return l.Kept == KeptStored }
+func storingLane(l *lane) bool { return l.Kept.stored() }
 
 // Put keeps a blob on one route and says where. It waits while no route is up. The
 // error is ErrNoRoute with what the routes said, or the context's.
@@ -175,10 +180,9 @@ func (r *Routes) Put(ctx context.Context, name id.Blob, note, blob []byte) (Kept
 	return r.put(ctx, anyLane, name, note, blob)
 }
 
-// PutStored is Put with routes of KeptStored only.
-func (r *Routes) PutStored(ctx context.Context, name id.Blob, blob []byte) error {
-	_, err := r.put(ctx, storingLane, name, nil, blob)
-	return err
+// PutStored is Put with routes of KeptStored and KeptCached only.
+func (r *Routes) PutStored(ctx context.Context, name id.Blob, blob []byte) (Kept, error) {
+	return r.put(ctx, storingLane, name, nil, blob)
 }
 
 func (r *Routes) put(ctx context.Context, may only, name id.Blob, note, blob []byte) (Kept, error) {

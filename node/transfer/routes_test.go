@@ -190,7 +190,7 @@ func TestRoutesRefuse(t *testing.T) {
 		if _, kept := pump(t, r, 5); kept[KeptStored] != 5 {
 			t.Errorf("kept %v", kept)
 		}
-		if err := r.PutStored(t.Context(), id.NewBlob(), nil); err != nil {
+		if _, err := r.PutStored(t.Context(), id.NewBlob(), nil); err != nil {
 			t.Error(err)
 		}
 		stored.fails = wire.Fail(wire.QuotaCount, "put")

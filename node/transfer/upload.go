@@ -71,6 +71,7 @@ type Uploader struct {
 	count     atomic.Int64 // packs of the session that are durable
 	stored    atomic.Int64 // of them, in the store
 	delivered atomic.Int64 // of them, at the other device
+	cached    atomic.Int64 // of them, in a cache
 	wire      atomic.Int64
 	read      atomic.Int64
 	bufs      sync.Pool
@@ -119,6 +120,9 @@ func (u *Uploader) counted(rec *record) {
 		u.stored.Add(1)
 	case KeptDelivered:
 		u.delivered.Add(1)
+	case KeptCached:
+		u.stored.Add(1) // or on the way there
+		u.cached.Add(1)
 	}
 }
 
@@ -127,6 +131,9 @@ func (u *Uploader) Packs() int64 { return u.count.Load() }
 
 // Delivered reports whether some of these are at the other device itself, in no store.
 func (u *Uploader) Delivered() bool { return u.delivered.Load() > 0 }
+
+// Cached reports whether some of these went to a cache, and were not found at the server since (Landed).
+func (u *Uploader) Cached() bool { return u.cached.Load() > 0 }
 
 // WireBytes returns the bytes of blobs put by this Uploader.
 func (u *Uploader) WireBytes() int64 { return u.wire.Load() }
@@ -265,7 +272,8 @@ func (u *Uploader) keep(ctx context.Context, s sealed) (err error) {
 	case u.cfg.Routes == nil:
 		return u.cfg.Store.Put(ctx, s.rec.Ref.Blob, *s.blob)
 	case s.rec.Purpose == paddingPack:
-		return u.cfg.Routes.PutStored(ctx, s.rec.Ref.Blob, *s.blob)
+		s.rec.Kept, err = u.cfg.Routes.PutStored(ctx, s.rec.Ref.Blob, *s.blob)
+		return err
 	}
 	s.rec.Kept, err = u.cfg.Routes.Put(ctx, s.rec.Ref.Blob, s.rec.note(), *s.blob)
 	return err
