@@ -449,6 +449,9 @@ func (n *nearby) Get(ctx context.Context, name id.Blob, dst []byte) ([]byte, err
 			continue
 		}
 		got, err := home.Session(n.sid).Get(ctx, name, dst)
+		if err == nil {
+			n.h.gave(name, home)
+		}
 		if err == nil || ctx.Err() != nil || wire.StatusOf(err) != wire.NotFound && isFolder(home) {
 			return got, err
 		}

@@ -25,6 +25,7 @@ type app struct {
 	code    ui.Code // of a command that worked: OK or LeftBehind
 
 	server  string
+	cache   string
 	state   string
 	carrier carrier
 	route   route
@@ -85,6 +86,7 @@ func (a *app) rootCmd() *cobra.Command {
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.server, "server", "", "the server as `PEERID@HOST:PORT` (default $DECANT_SERVER, then what decant use remembered)")
+	f.StringVar(&a.cache, "cache", "", "for send: a cache nearby as `PEERID@HOST:PORT`, or none (default $DECANT_CACHE, then what decant use remembered)")
 	f.StringVar(&a.state, "state", "", "`directory` for keys and journals (default $DECANT_STATE, then "+stateHelp+")")
 	f.Var(&a.carrier, "carrier", "how to reach the server (default auto)")
 	f.Var(&a.route, "route", "which ways to take: auto is the server, and directly between the devices where that is possible; "+
@@ -96,6 +98,7 @@ func (a *app) rootCmd() *cobra.Command {
 	root.RegisterFlagCompletionFunc("carrier", cobra.FixedCompletions([]string{"auto", "fast", "libp2p"}, cobra.ShellCompDirectiveNoFileComp))
 	root.RegisterFlagCompletionFunc("route", cobra.FixedCompletions([]string{"auto", "stored", "direct"}, cobra.ShellCompDirectiveNoFileComp))
 	root.RegisterFlagCompletionFunc("server", cobra.NoFileCompletions)
+	root.RegisterFlagCompletionFunc("cache", cobra.NoFileCompletions)
 	root.RegisterFlagCompletionFunc("label", cobra.NoFileCompletions)
 	root.MarkPersistentFlagDirname("state")
 
@@ -107,7 +110,7 @@ func (a *app) rootCmd() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("move", a.sendCmd(), a.receiveCmd(), a.importCmd(), a.serveCmd(), a.demoCmd())
+	add("move", a.sendCmd(), a.receiveCmd(), a.importCmd(), a.serveCmd(), a.cacheCmd(), a.demoCmd())
 	add("care", a.statusCmd(), a.pauseCmd(), a.resumeCmd(), a.receiptCmd(), a.verifyCmd(), a.reportCmd(), a.undoCmd())
 	add("other", a.useCmd(), a.doctorCmd(), a.versionCmd())
 	root.SetHelpCommandGroupID("other")
@@ -262,6 +265,9 @@ func (a *app) config() (node.Config, error) {
 		return cfg, usage("", "--label is longer than 64 bytes")
 	}
 	if cfg.Server, err = a.findServer(); err != nil {
+		return cfg, err
+	}
+	if cfg.Cache, err = a.findCache(); err != nil {
 		return cfg, err
 	}
 	cfg.Log, err = a.logger()

@@ -208,7 +208,7 @@ func (a *app) runSend(ctx context.Context, eng engine, opts node.SendOptions) er
 	if res.Losses > 0 || leftBehind(res.Receipt) {
 		a.code = ui.LeftBehind
 	}
-	a.screen.Result(sendResult{res.Session.String(), res.Sent, res.Losses, res.Packs, res.WireBytes, res.Read, res.Epoch, res.Unchanged, res.Elsewhere, res.Receipt})
+	a.screen.Result(sendResult{res.Session.String(), res.Sent, res.Losses, res.Packs, res.WireBytes, res.Read, res.Epoch, res.Unchanged, res.Elsewhere, res.Cached, res.Receipt})
 	a.sendSummary(res, opts)
 	return nil
 }
@@ -223,6 +223,7 @@ type sendResult struct {
 	Epoch     uint64                `json:"epoch"`
 	Unchanged bool                  `json:"unchanged"`
 	Elsewhere int64                 `json:"elsewhere,omitempty"`
+	Cached    bool                  `json:"cached,omitempty"`
 	Receipt   *node.Receipt         `json:"receipt"`
 }
 
@@ -251,6 +252,8 @@ func (a *app) sendSummary(res *node.SendResult, opts node.SendOptions) {
 		a.screen.Say("%s are in the folder only: carry it to the new device, or add --whole to send them too", ui.Plural(res.Elsewhere, "pack"))
 	case res.Folder:
 		a.screen.Say("everything is in the folder; this device may be switched off, but not wiped yet")
+	case res.Cached && !res.Delivered:
+		a.screen.Say("the cache has everything and brings it to the server; this device may leave, but not be wiped yet")
 	case res.Delivered:
 		a.screen.Say("everything is sent, at least in part to the new device itself, which has not confirmed it yet: don't wipe this device")
 	default:

@@ -20,10 +20,16 @@ func (a *app) useCmd() *cobra.Command {
 		Long: `Remembers the server that send and receive use unless --server or
 $DECANT_SERVER names another. The part before the @ is the server's identity:
 no other machine can answer in its place. Without an argument the remembered
-server is shown.`,
+server is shown. With --cache the cache that send uses is remembered, or
+forgotten with --cache none.`,
 		Args:              args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(_ *cobra.Command, argv []string) error {
+			if a.cache != "" {
+				if err := a.rememberCache(); err != nil || len(argv) == 0 {
+					return err
+				}
+			}
 			switch {
 			case forget && len(argv) > 0:
 				return usage("", "--forget takes no address")

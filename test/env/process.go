@@ -69,6 +69,7 @@ type Outcome struct {
 	Epoch     uint64           `json:"epoch"`
 	Unchanged bool             `json:"unchanged"`
 	Elsewhere int64            `json:"elsewhere"`
+	Cached    bool             `json:"cached"`
 	Receipt   *Receipt         `json:"receipt"`
 	Acked     bool             `json:"acked"`
 	Restored  int64            `json:"restored"`

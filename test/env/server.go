@@ -26,6 +26,7 @@ type Server struct {
 	Address       string // PEERID@HOST:PORT
 	ServerOptions        // for the next start
 
+	role   string // the command that it runs
 	ctx    context.Context
 	bin    string
 	listen string
@@ -36,6 +37,15 @@ type Server struct {
 
 // StartServer starts a server with its state below dir. It ends with ctx at the latest.
 func StartServer(ctx context.Context, bin, dir string, o ServerOptions) (*Server, error) {
+	return start(ctx, "serve", bin, dir, o)
+}
+
+// StartCache starts a cache instead; the servers that it brings things to stand in the options' arguments.
+func StartCache(ctx context.Context, bin, dir string, o ServerOptions) (*Server, error) {
+	return start(ctx, "cache", bin, dir, o)
+}
+
+func start(ctx context.Context, role, bin, dir string, o ServerOptions) (*Server, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -43,7 +53,7 @@ func StartServer(ctx context.Context, bin, dir string, o ServerOptions) (*Server
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Dir: dir, ServerOptions: o, ctx: ctx, bin: bin, log: log}
+	s := &Server{Dir: dir, ServerOptions: o, role: role, ctx: ctx, bin: bin, log: log}
 	for range 20 { // another process may take the port between the look and the start
 		if s.listen, err = freeAddress(); err != nil {
 			return nil, err
@@ -61,7 +71,7 @@ func StartServer(ctx context.Context, bin, dir string, o ServerOptions) (*Server
 
 // Start starts the process again after it has ended; with the first start the address is chosen, later ones keep it.
 func (s *Server) Start() error {
-	args := append([]string{"serve", "--listen", s.listen, "--data", filepath.Join(s.Dir, "data")}, s.Args...)
+	args := append([]string{s.role, "--listen", s.listen, "--data", filepath.Join(s.Dir, "data")}, s.Args...)
 	p, err := Start(s.ctx, Command{Path: s.bin, Args: args, Env: life(s.Env, s.deaths), Stderr: s.log})
 	if err != nil {
 		return err

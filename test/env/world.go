@@ -59,6 +59,29 @@ func NewWorld(tb testing.TB, o WorldOptions) *World {
 	return w
 }
 
+// StartCache starts a cache that brings things to the server through the proxy, and ends with the test.
+func (w *World) StartCache(o ServerOptions) *Server {
+	w.tb.Helper()
+	return w.startCache(w.Proxy.Address, o)
+}
+
+// StartDetachedCache starts a cache that never reaches the server.
+func (w *World) StartDetachedCache(o ServerOptions) *Server {
+	w.tb.Helper()
+	return w.startCache("127.0.0.1:9", o)
+}
+
+func (w *World) startCache(server string, o ServerOptions) *Server {
+	w.tb.Helper()
+	o.Args = append(o.Args, "--ballast", "1MiB", "--watermark", "1MiB", "--carrier", "fast", w.Server.Via(server))
+	c, err := StartCache(w.Ctx, w.bin, filepath.Join(w.Dir, "cache"), o)
+	if err != nil {
+		w.tb.Fatal(err)
+	}
+	w.tb.Cleanup(c.Close)
+	return c
+}
+
 // Path returns a path below Dir.
 func (w *World) Path(elem ...string) string {
 	return filepath.Join(append([]string{w.Dir}, elem...)...)

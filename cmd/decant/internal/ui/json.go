@@ -22,6 +22,7 @@ type Event struct {
 	Pairing  *Pairing            `json:"pairing,omitempty"`
 	Question *Question           `json:"question,omitempty"`
 	Serving  *Serving            `json:"serving,omitempty"`
+	Waiting  *Waiting            `json:"waiting,omitempty"`
 	Check    *Check              `json:"check,omitempty"`
 	Preview  *Preview            `json:"preview,omitempty"`
 	Delivery *node.Delivery      `json:"delivery,omitempty"`
@@ -44,6 +45,14 @@ type Pairing struct {
 type Question struct {
 	What    string `json:"what"` // "code", "ticket", "apply", "deliver", "conflict", "password", "choose" or "undo"
 	Attempt int    `json:"attempt,omitempty"`
+}
+
+// Waiting says what a cache has still to bring.
+type Waiting struct {
+	Transfers int   `json:"transfers"` // with anything of it
+	Kept      int   `json:"kept"`      // all that it keeps
+	Bytes     int64 `json:"bytes"`
+	Trouble   int   `json:"trouble"` // whose server can't be reached, or takes nothing
 }
 
 // Serving says where a server can be reached.

@@ -410,6 +410,20 @@ func noticeText(n item.Notice, verbose bool) string {
 		return "the other device answers again"
 	case "server-unreachable":
 		return "the server does not answer; going on without it"
+	case "cache-unreachable":
+		return with("the cache does not answer; going on without it")
+	case "cache-refused":
+		return with("the cache brings nothing to this server; going on without it")
+	case "cache-full":
+		return with("the cache has no room; going on without it")
+	case "no-cache":
+		return with("this is a server and no cache; going on without it")
+	case "cache-lost":
+		return "what the cache had is lost in part; it is sent again"
+	case "cache-brought":
+		return "the cache has brought everything to the server"
+	case "waiting-for-cache":
+		return "the rest is in a cache that can't be reached from here; waiting until it has brought it to the server"
 	case "asked-again":
 		return "part of what was sent directly is not on the new device any more; it is sent again"
 	case "packs-elsewhere":
