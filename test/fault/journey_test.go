@@ -23,8 +23,8 @@ func TestMain(m *testing.M) { env.Main(m) }
 // journey is one transfer, from a collection to a directory that holds other things already, through processes that may be
 // told to die. It runs to completion whatever dies.
 type journey struct {
-	mode   string                // "code", "ticket", "direct" (by code, without a server), or "lost" (the same, and what was staged is lost)
-	kill   map[string][][]string // kill points by side, "server", "sender", "receiver", and life
+	mode   string                // "code", "ticket", "direct" (by code, without a server), "lost" (the same, and what was staged is lost), "cache" (by ticket, over a cache), "nearby" (by code, beside one), or "vanished" (by ticket, and the cache is lost)
+	kill   map[string][][]string // kill points by side, "server", "cache", "sender", "receiver", and life
 	env    []string              // of every process
 	build  env.Build
 	awaits bool // the server's death, even if it comes after everything else
@@ -33,6 +33,7 @@ type journey struct {
 // arrived is what a journey came to.
 type arrived struct {
 	w        *env.World
+	cache    *env.Server // nil without one
 	mode     string
 	to       string
 	into     string        // the new device's apps, into which records are brought (by ticket)
@@ -128,15 +129,21 @@ func (j journey) run(t *testing.T, src string) *arrived {
 	device := func(name, side string, args ...string) env.Command {
 		c := w.Device(name, args...)
 		c.Env = with(side)
-		if serverless(j.mode) {
+		switch {
+		case serverless(j.mode):
 			c.Env = append(slices.Clone(c.Env), "DECANT_ROUTE=direct", "DECANT_LOOPBACK=1")
+		case a.cache != nil:
+			c.Env = append(slices.Clone(c.Env), "DECANT_ROUTE=stored", "DECANT_CACHE="+a.cache.Address)
 		}
 		return c
 	}
+	stopCache := a.startCache(j.mode, env.ServerOptions{Env: with("cache"), Args: []string{"--fast-only"}})
 	var err error
 	switch j.mode {
-	case "ticket":
+	case "ticket", "cache":
 		err = a.byTicket(device, src)
+	case "vanished":
+		err = a.vanishing(device, src)
 	case "lost":
 		err = a.byCode(a.losing(device), src)
 	default:
@@ -149,10 +156,11 @@ func (j journey) run(t *testing.T, src string) *arrived {
 		}
 	}
 	serverDeaths, serverErr := stop()
-	if err := errors.Join(err, serverErr); err != nil {
+	cacheDeaths, cacheErr := stopCache()
+	if err := errors.Join(err, serverErr, cacheErr); err != nil {
 		t.Fatalf("%v\nserver's log:\n%s", err, tail(filepath.Join(w.Server.Dir, "log")))
 	}
-	a.deaths = serverDeaths + env.Killed(a.sent) + env.Killed(a.received) - a.scripted
+	a.deaths = serverDeaths + cacheDeaths + env.Killed(a.sent) + env.Killed(a.received) - a.scripted
 	a.up, a.down = w.Proxy.Bytes()
 	a.check(t)
 	return a
@@ -254,6 +262,39 @@ func (a *arrived) byTicket(device commander, src string) (err error) {
 		return fmt.Errorf("receipt: %w", err)
 	}
 	return nil
+}
+
+// startCache starts the cache of modes that have one.
+func (a *arrived) startCache(mode string, o env.ServerOptions) (stop func() (int, error)) {
+	switch mode {
+	case "cache", "nearby":
+		a.cache = a.w.StartCache(o)
+		return a.cache.KeepAlive()
+	case "vanished":
+		a.cache = a.w.StartDetachedCache(o)
+	}
+	return func() (int, error) { return 0, nil }
+}
+
+// vanishing sends to a cache that never reaches the server, and is lost with all it has before the sender is asked again.
+func (a *arrived) vanishing(device commander, src string) error {
+	send := func(int) (env.Command, error) {
+		return device("old", "sender", append([]string{"send", "--ticket", src}, a.sources...)...), nil
+	}
+	first, err := env.Survive(a.w.Ctx, send, env.ExitTryAgain)
+	if err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	if !first[len(first)-1].Outcome().Cached {
+		return errors.New("nothing is in the cache")
+	}
+	a.cache.Kill()
+	if err := os.RemoveAll(a.cache.Dir); err != nil {
+		return err
+	}
+	err = a.byTicket(device, src)
+	a.sent = append(first, a.sent...)
+	return err
 }
 
 // losing has the receiver die when everything is there, and then removes what it had staged, as a power cut may.

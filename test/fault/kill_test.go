@@ -23,7 +23,7 @@ var (
 	seed  = flag.Uint64("kill.seed", 1, "of -kill.pairs")
 )
 
-var modes = []string{"code", "ticket", "direct", "lost"}
+var modes = []string{"code", "ticket", "direct", "lost", "cache", "nearby", "vanished"}
 
 // bench is what all journeys of a test share: the collection, and for each mode the journey on which nobody dies.
 type bench struct {
@@ -100,7 +100,8 @@ func (b *bench) deadly(t *testing.T, mode string, points ...string) *arrived {
 	if spare := step + int64(a.deaths)*(streams*(blobSize+1<<10)+start); a.up > quiet.up+spare {
 		t.Errorf("%d bytes went up, %d without a death: more than a pack a stream was sent again", a.up, quiet.up)
 	}
-	if spare := step + int64(a.deaths)*((streams+workers)*(blobSize+1<<10)+start); a.down > quiet.down+spare {
+	// In mode nearby it is chance how much comes from the cache, which is not counted.
+	if spare := step + int64(a.deaths)*((streams+workers)*(blobSize+1<<10)+start); a.down > quiet.down+spare && mode != "nearby" {
 		t.Errorf("%d bytes came down, %d without a death: more than was under way was fetched again", a.down, quiet.down)
 	}
 	return a
