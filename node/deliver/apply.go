@@ -164,7 +164,7 @@ func (a *applier) pass(ctx context.Context, g int, p *part, pending []int) error
 	}
 	whole, _ := a.d.goals[g].Target.(target.Whole)
 	if !begun {
-		if err := a.begin(g, p, whole); err != nil {
+		if err := a.begin(ctx, g, p, whole); err != nil {
 			return err
 		}
 		kill.Point(kill.ReceiverDeliverBegun)
@@ -301,8 +301,15 @@ func (a *applier) count(s *Step, o *Outcome) {
 }
 
 // begin notes what a target of one file was before.
-func (a *applier) begin(g int, p *part, whole target.Whole) error {
+func (a *applier) begin(ctx context.Context, g int, p *part, whole target.Whole) error {
 	entries := []Entry{encode(logKey('r', g, p.Kind), true)}
+	if making, ok := a.d.goals[g].Target.(target.Making); ok {
+		places, err := making.Places(ctx, p.Kind)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, encode(logKey('m', g, p.Kind), places))
+	}
 	if whole != nil {
 		before, err := a.keep(g, p, whole)
 		if err != nil {

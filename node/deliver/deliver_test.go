@@ -301,6 +301,63 @@ func (s *shelf) Write(ctx context.Context, k item.Kind, changes []target.Write, 
 	return nil
 }
 
+// maker is a target that makes places.
+type maker struct {
+	target.Books
+	places  []string
+	asked   int
+	removed [][2][]string // before, ids
+	fail    error
+}
+
+func (m *maker) Places(context.Context, item.Kind) ([]string, error) {
+	m.asked++
+	return m.places, m.fail
+}
+
+func (m *maker) RemovePlaces(_ context.Context, _ item.Kind, before, ids []string) error {
+	m.removed = append(m.removed, [2][]string{before, ids})
+	return m.fail
+}
+
+// TestPlacesMade: what places there were is known before the first write, and undoing tells it, once more after a failure.
+func TestPlacesMade(t *testing.T) {
+	broken := errors.New("the server is gone")
+	m := &maker{Books: open(t, directory(t, annHere))[0].Target, places: []string{"a", "b"}, fail: broken}
+	goals := []Goal{{"x", m}}
+	log := MemLog{}
+	d := prepare(t, log, goals, records(bob, cid))
+	if _, err := d.Apply(t.Context(), nil); !errors.Is(err, broken) || m.asked != 1 {
+		t.Fatalf("%v, asked %d times", err, m.asked)
+	}
+	m.fail = nil
+	if res := apply(t, d); res.Written != 2 || m.asked != 2 {
+		t.Fatalf("%+v, asked %d times", res, m.asked)
+	}
+	m.places = append(m.places, "made")
+	apply(t, d)
+	if m.asked != 2 {
+		t.Error("asked again after writing")
+	}
+	m.fail = broken
+	if _, err := d.Undo(t.Context()); !errors.Is(err, broken) {
+		t.Error(err)
+	}
+	m.fail = nil
+	loaded, err := Load(log, goals, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loaded.Undo(t.Context()); err != nil || len(m.removed) != 2 {
+		t.Fatalf("%v, %d times", err, len(m.removed))
+	}
+	for _, r := range m.removed {
+		if !slices.Equal(r[0], []string{"a", "b"}) || len(r[1]) != 2 {
+			t.Errorf("before %q, records %q", r[0], r[1])
+		}
+	}
+}
+
 // TestRefusals: what a target refuses keeps nothing else from arriving.
 func TestRefusals(t *testing.T) {
 	dir := directory(t)

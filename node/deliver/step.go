@@ -102,7 +102,8 @@ type Outcome struct {
 }
 
 // Keys of a log: "h" the header, then by goal and kind: "s" steps, "o" outcomes, "f" and "b" what a
-// target of one file was before, in pieces, "a" the hash of what it was after, "r" that it was begun.
+// target of one file was before, in pieces, "a" the hash of what it was after, "r" that it was begun, "m" what places a target had
+// that makes some.
 func logKey(tag byte, goal int, k item.Kind) string { return string([]byte{tag, byte(goal), byte(k)}) }
 
 func stepKey(tag byte, goal int, k item.Kind, n int) string {

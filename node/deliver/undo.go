@@ -20,13 +20,18 @@ type Undone struct {
 
 // Undo takes back what Apply has done. A target that is one file and was not edited since
 // gets its bytes back; elsewhere each record that was written is removed, or gets back what
-// it held, unless somebody has edited it since: then it is left alone and listed. Undoing
-// again is harmless, and tries again what was refused.
+// it held, unless somebody has edited it since: then it is left alone and listed. Places that
+// were made for them are removed if nothing is left in them. Undoing again is harmless, and
+// tries again what was refused.
 func (d *Delivery) Undo(ctx context.Context) (*Undone, error) {
 	u := &Undone{}
 	for g := len(d.head.Goals) - 1; g >= 0; g-- {
 		for _, p := range slices.Backward(d.head.Goals[g].Parts) {
-			if err := d.undo(ctx, g, &p, u); err != nil {
+			err := d.undo(ctx, g, &p, u)
+			if err == nil {
+				err = d.removePlaces(ctx, g, &p)
+			}
+			if err != nil {
 				return u, fmt.Errorf("%s: %ss: %w", d.goals[g].Name, p.Kind, err)
 			}
 		}
@@ -67,6 +72,29 @@ func (d *Delivery) undo(ctx context.Context, g int, p *part, u *Undone) error {
 		}
 	}
 	return d.undoEach(ctx, g, p, done, u)
+}
+
+// removePlaces removes the places that Apply has made the target make, as far as nothing is left in them. It is done
+// again each time, so that a crash before it changes nothing.
+func (d *Delivery) removePlaces(ctx context.Context, g int, p *part) error {
+	making, ok := d.goals[g].Target.(target.Making)
+	if !ok {
+		return nil
+	}
+	var before, ids []string
+	if known, err := d.load(logKey('m', g, p.Kind), &before); err != nil || !known {
+		return err
+	}
+	err := d.eachOutcome(g, p, func(_ int, o Outcome) error {
+		if o.State == TakenOut && o.ID != "" {
+			ids = append(ids, o.ID)
+		}
+		return nil
+	})
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	return making.RemovePlaces(ctx, p.Kind, before, ids)
 }
 
 // restore puts a whole file back if nobody has edited it.

@@ -72,6 +72,16 @@ type OneKind interface {
 	OneKind() bool
 }
 
+// Making is implemented by targets that make places for records (address books, calendars), so that undoing can remove
+// them again.
+type Making interface {
+	// Places names all places of a kind that there are.
+	Places(ctx context.Context, k item.Kind) ([]string, error)
+	// RemovePlaces removes the places in which the records with ids were, if they were made for them, are not among
+	// before (what Places named before the first write), and are empty. What the target does not let go stays.
+	RemovePlaces(ctx context.Context, k item.Kind, before, ids []string) error
+}
+
 // Whole is implemented by targets that are one file, so that undoing can restore it exactly.
 type Whole interface {
 	// Snapshot returns the file's bytes, nil if it is not there.
