@@ -2,13 +2,11 @@ package kind
 
 import (
 	"encoding/hex"
-	"encoding/json"
 	"flag"
-	"os"
-	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/decant-dev/decant/node/internal/vector"
 	"github.com/decant-dev/decant/node/item"
 )
 
@@ -103,31 +101,6 @@ func TestVectors(t *testing.T) {
 			merges[i].Merged = &s
 		}
 	}
-	pinned(t, "testdata/records.json", records)
-	pinned(t, "testdata/merge.json", merges)
-}
-
-// pinned compares a value with what the file says, or writes the file.
-func pinned[T any](t *testing.T, name string, got T) {
-	t.Helper()
-	if *update {
-		b, err := json.MarshalIndent(got, "", " ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, append(b, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want T
-	if err := json.Unmarshal(b, &want); err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s does not hold what this code says; look at the difference, and with it change docs/SPEC.md section 9.1", name)
-	}
+	vector.Pinned(t, *update, "testdata/records.json", "9.1", records)
+	vector.Pinned(t, *update, "testdata/merge.json", "9.1", merges)
 }

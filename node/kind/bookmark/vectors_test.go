@@ -3,13 +3,11 @@ package bookmark
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"flag"
-	"os"
-	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/decant-dev/decant/node/internal/vector"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind/rule"
 )
@@ -140,33 +138,8 @@ func TestVectors(t *testing.T) {
 			matches[i].Decisions = append(matches[i].Decisions, w)
 		}
 	}
-	pinned(t, "testdata/canonical.json", canonical)
-	pinned(t, "testdata/records.json", records)
-	pinned(t, "testdata/merge.json", merges)
-	pinned(t, "testdata/match.json", matches)
-}
-
-// pinned compares a value with what the file says, or writes the file.
-func pinned[T any](t *testing.T, name string, got T) {
-	t.Helper()
-	if *update {
-		b, err := json.MarshalIndent(got, "", " ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, append(b, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want T
-	if err := json.Unmarshal(b, &want); err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s does not hold what this code says; look at the difference, and with it change docs/SPEC.md sections 9.3 and 9.4", name)
-	}
+	vector.Pinned(t, *update, "testdata/canonical.json", "9.4", canonical)
+	vector.Pinned(t, *update, "testdata/records.json", "9.4", records)
+	vector.Pinned(t, *update, "testdata/merge.json", "9.4", merges)
+	vector.Pinned(t, *update, "testdata/match.json", "9.4", matches)
 }

@@ -1,13 +1,11 @@
 package calendar
 
 import (
-	"encoding/json"
 	"flag"
-	"os"
-	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/decant-dev/decant/node/internal/vector"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind/rule"
 )
@@ -103,9 +101,9 @@ func TestVectors(t *testing.T) {
 			v.Results = append(v.Results, matchOutcome{d.Verdict.String(), d.With, string(d.Result), string(d.Replace)})
 		}
 	}
-	pinned(t, "testdata/split.json", splitVectors)
-	pinned(t, "testdata/shape.json", shapeVectors)
-	pinned(t, "testdata/match.json", matchVectors)
+	vector.Pinned(t, *update, "testdata/split.json", "9.4", splitVectors)
+	vector.Pinned(t, *update, "testdata/shape.json", "9.4", shapeVectors)
+	vector.Pinned(t, *update, "testdata/match.json", "9.4", matchVectors)
 }
 
 func of(objects []string) (all []item.Record) {
@@ -113,29 +111,4 @@ func of(objects []string) (all []item.Record) {
 		all = append(all, item.Record{Kind: item.Calendar, Data: []byte(o)})
 	}
 	return all
-}
-
-// pinned compares a value with what the file says, or writes the file.
-func pinned[T any](t *testing.T, name string, got T) {
-	t.Helper()
-	if *update {
-		b, err := json.MarshalIndent(got, "", " ")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, append(b, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want T
-	if err := json.Unmarshal(b, &want); err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s does not hold what this code says; look at the difference, and with it change docs/SPEC.md section 9.4", name)
-	}
 }

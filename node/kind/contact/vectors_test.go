@@ -2,13 +2,11 @@ package contact
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
-	"os"
-	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/decant-dev/decant/node/internal/vector"
 	"github.com/decant-dev/decant/node/item"
 	"github.com/decant-dev/decant/node/kind/rule"
 )
@@ -108,8 +106,8 @@ func TestVectors(t *testing.T) {
 			v.Decisions = append(v.Decisions, decision{d.Verdict.String(), d.With, string(d.Result), d.Why, plain(d.Changes)})
 		}
 	}
-	pinned(t, "testdata/shape.json", shapes)
-	pinned(t, "testdata/match.json", matches)
+	vector.Pinned(t, *update, "testdata/shape.json", "9.4", shapes)
+	vector.Pinned(t, *update, "testdata/match.json", "9.4", matches)
 }
 
 // plain are changes as JSON has them.
@@ -121,32 +119,4 @@ func plain(changes []item.Change) []item.Change {
 		out = append(out, c)
 	}
 	return out
-}
-
-// pinned compares a value with what the file says, or writes the file.
-func pinned[T any](t *testing.T, name string, got T) {
-	t.Helper()
-	b, err := json.MarshalIndent(got, "", " ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(name, append(b, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	pinned, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want, have any
-	if err := json.Unmarshal(pinned, &want); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &have); err != nil {
-		t.Fatal(err)
-	}
-	if !reflect.DeepEqual(have, want) {
-		t.Errorf("%s does not hold what this code says; look at the difference, and with it change docs/SPEC.md", name)
-	}
 }
