@@ -50,7 +50,7 @@ func (n *Node) Import(ctx context.Context, opts ImportOptions) (*ImportResult, e
 		return nil, ErrNothingToSend
 	}
 	t, err := n.unfinished(ctx, roleImport, func(m *meta, st *state) bool {
-		return st.State == session.Planned && slices.Equal(m.Sources, sources) && slices.Equal(m.Into, into)
+		return (st.State == session.New || st.State == session.Planned) && slices.Equal(m.Sources, sources) && slices.Equal(m.Into, into)
 	}, func(*TransferStatus) bool { return false })
 	if err == nil && t == nil {
 		t, err = n.beginImport(&meta{Version: metaVersion, Role: roleImport, Created: n.cfg.Now(), Sources: sources, Into: into, Region: opts.Region})

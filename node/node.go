@@ -246,7 +246,7 @@ type Receipt struct {
 type TransferStatus struct {
 	Session  id.Session    `json:"session"`
 	Role     string        `json:"role"`  // "sender", "receiver" or "import"
-	State    string        `json:"state"` // "pairing", "sending", "stored", "waiting", "receiving", "applying", "applied", "done", "paused", "over"
+	State    string        `json:"state"` // "planning", "pairing", "sending", "stored", "waiting", "receiving", "applying", "applied", "done", "paused", "over"
 	Running  bool          `json:"running"`
 	Paths    []string      `json:"paths,omitempty"`
 	Sources  []string      `json:"sources,omitempty"`

@@ -256,6 +256,12 @@ func stateName(role string, st *state) string {
 	if st.Paused && !st.State.Finished() {
 		return "paused"
 	}
+	switch {
+	case role == roleImport && st.State == session.New:
+		return "planning"
+	case role == roleImport && st.State == session.Planned:
+		return "applying"
+	}
 	switch st.State {
 	case session.New, session.Open:
 		return "pairing"

@@ -408,7 +408,7 @@ func (t *transferDir) ended(s *state, err error) error {
 	if _, no := session.Next(s.State, session.Ended); no != nil {
 		return err
 	}
-	return errors.Join(err, t.move(s, session.Ended))
+	return errors.Join(err, t.move(s, session.Ended), t.forgetRecords())
 }
 
 func (n *Node) event(e item.Event) {

@@ -94,10 +94,7 @@ Sources and targets:
 			}
 			a.interrupted = "stopping; the same command continues"
 			return a.withEngine(func(eng engine, _ node.Config) error {
-				return a.runImport(cmd.Context(), eng, node.ImportOptions{Sources: argv, Into: into, Kinds: chosen, Region: o.region(),
-					Confirm: func(ctx context.Context, d *node.Delivery) (node.DeliveryChoice, error) {
-						return a.confirmDelivery(ctx, d, yes, &o)
-					}})
+				return a.runImport(cmd.Context(), eng, node.ImportOptions{Sources: argv, Into: into, Kinds: chosen, Region: o.region(), Confirm: a.deliveryConfirmer(&yes, &o)})
 			})
 		},
 	}
@@ -170,14 +167,31 @@ type importResult struct {
 	Changes   int64           `json:"source_changes"`
 }
 
-// askPassword gives the password of a source or target: from the environment, else the person types it.
+// askPassword gives the password of a source or target: from the environment, else the person types it, once.
 func (a *app) askPassword(ctx context.Context, what string) (string, error) {
 	if p := os.Getenv("DECANT_DAV_PASSWORD"); p != "" {
 		return p, nil
 	}
+	a.asking.Lock()
+	defer a.asking.Unlock()
+	if p, ok := a.passwords[what]; ok {
+		return p, nil
+	}
 	a.screen.Flush()
 	a.screen.Emit(ui.Event{Type: "question", Question: &ui.Question{What: "password"}})
-	return a.screen.AskSecret(ctx, "Password of "+show.Name(what)+":")
+	p, err := a.screen.AskSecret(ctx, "Password of "+show.Name(what)+":")
+	if err == nil {
+		if a.passwords == nil {
+			a.passwords = map[string]string{}
+		}
+		a.passwords[what] = p
+	}
+	return p, err
+}
+
+// deliveryConfirmer asks the person about a delivery as the flags want it.
+func (a *app) deliveryConfirmer(yes *bool, o *deliveryFlags) func(context.Context, *node.Delivery) (node.DeliveryChoice, error) {
+	return func(ctx context.Context, d *node.Delivery) (node.DeliveryChoice, error) { return a.confirmDelivery(ctx, d, *yes, o) }
 }
 
 // confirmDelivery shows what would become of the records and asks.

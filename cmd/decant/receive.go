@@ -136,9 +136,7 @@ func (a *app) receiveOptions(o receiveFlags, cfg node.Config, kinds []item.Kind,
 	if err := checkPlaces(o.into, false); err != nil {
 		return opts, err
 	}
-	opts.ConfirmDelivery = func(ctx context.Context, d *node.Delivery) (node.DeliveryChoice, error) {
-		return a.confirmDelivery(ctx, d, o.yes, &o.delivery)
-	}
+	opts.ConfirmDelivery = a.deliveryConfirmer(&o.yes, &o.delivery)
 	var err error
 	if opts.Folder, err = parseVia(o.via); err != nil {
 		return opts, err
@@ -278,7 +276,7 @@ func kindList(kinds []item.Kind) string {
 }
 
 func (a *app) runReceive(ctx context.Context, eng engine, opts node.ReceiveOptions) error {
-	if len(opts.Into) > 0 || !opts.Session.IsZero() {
+	if len(opts.Into) > 0 {
 		moreMemory()
 	}
 	res, err := eng.Receive(ctx, opts)

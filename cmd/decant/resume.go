@@ -28,7 +28,8 @@ with --to (old device) and --from (new device) it goes on through a folder.`,
 					return err
 				}
 				if t.Role == "import" {
-					return a.runImport(cmd.Context(), eng, node.ImportOptions{Sources: t.Sources, Into: t.Into})
+					return a.runImport(cmd.Context(), eng, node.ImportOptions{Sources: t.Sources, Into: t.Into, Kinds: kinds, Region: r.delivery.region(),
+						Confirm: a.deliveryConfirmer(&r.yes, &r.delivery)})
 				}
 				if s.via != "" && t.Role != "sender" || r.via != "" && t.Role != "receiver" {
 					return usage("--to is for the old device, --from for the new one", "this device is the %s", t.Role)
@@ -39,6 +40,9 @@ with --to (old device) and --from (new device) it goes on through a folder.`,
 						return err
 					}
 					opts.Session = t.Session
+					if len(t.Into) > 0 {
+						moreMemory()
+					}
 					return a.runReceive(cmd.Context(), eng, opts)
 				}
 				s.qr = r.qr

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/decant-dev/decant/cmd/decant/internal/ui"
@@ -35,6 +36,9 @@ type app struct {
 	verbose bool
 
 	interrupted string // what the first signal says
+
+	asking    sync.Mutex        // guards passwords, and asks for one at a time
+	passwords map[string]string // that were typed, by what they are for
 }
 
 const longHelp = `Decant moves a whole collection (photos, files, address books, calendars) from

@@ -58,6 +58,7 @@ type statusResult struct {
 
 // stateText says what a state means to a person, by role.
 var stateText = map[string][2]string{ // sender, receiver
+	"planning":  {"", "nothing is written yet"},
 	"pairing":   {"waiting for the new device to pair", "waiting for the old device to pair"},
 	"sending":   {"sending", "sending"},
 	"stored":    {"stored on the server; the new device has not applied it yet", "stored on the server"},
@@ -80,8 +81,11 @@ func statusLines(t node.TransferStatus, now time.Time) []string {
 		i, head = 1, "import"
 	}
 	state, ok := stateText[t.State]
-	if t.Role == "import" && t.State == "applied" {
+	switch {
+	case t.Role == "import" && t.State == "applied":
 		state[1] = "done"
+	case t.Role == "import" && t.State == "applying":
+		state[1] = "writing"
 	}
 	if !ok {
 		state = [2]string{show.Name(t.State), show.Name(t.State)}
