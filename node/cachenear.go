@@ -137,16 +137,17 @@ func (r *receiving) verifyRoot(got *remote.Root) error {
 	return nil
 }
 
-// brought judges an error after which packs may be missing. nil says that trying again helps: a cache was still bringing them to the
-// server, and that was waited for. Otherwise it is the error to return. sealed must be false before the first call for an
-// epoch; afterwards it says that the server has the whole epoch, so that nothing is waited for any more.
-func (r *receiving) brought(ctx context.Context, err error, epoch uint64, sealed *bool) error {
+// brought judges an error after which packs of an epoch may be missing. nil says that trying again helps: a cache was still bringing them to the
+// server, and that was waited for; newest is then the epoch to try, a later one if the sender had to send again what a cache lost. Otherwise it is
+// the error to return. sealed must be false before the first call for an epoch; afterwards it says that the server has the whole epoch, so
+// that nothing is waited for any more.
+func (r *receiving) brought(ctx context.Context, err error, epoch uint64, sealed *bool) (newest uint64, _ error) {
 	var gone *transfer.MissingError
 	r.caches.mu.Lock()
 	told := r.caches.told
 	r.caches.mu.Unlock()
 	if !errors.As(err, &gone) || !told || *sealed {
-		return err
+		return epoch, err
 	}
 	home := r.hub.home()
 	root, err := home.GetRoot(ctx, r.st.Session, epoch, 0)
@@ -154,8 +155,11 @@ func (r *receiving) brought(ctx context.Context, err error, epoch uint64, sealed
 		r.n.notice("waiting-for-cache", "")
 		root, err = home.GetRoot(ctx, r.st.Session, epoch, fetchWait)
 	}
-	*sealed = root != nil
-	return err
+	if root != nil {
+		newest = root.Epoch
+		*sealed = newest == epoch
+	}
+	return max(newest, epoch), err
 }
 
 // gave notes that a blob came from a cache.

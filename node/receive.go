@@ -417,7 +417,7 @@ func (r *receiving) latest(ctx context.Context, least uint64) error {
 		if err = r.adoptRoot(ctx, root); err == nil {
 			return nil
 		}
-		if err := r.brought(ctx, err, root.Epoch, &sealed); err != nil {
+		if least, err = r.brought(ctx, err, root.Epoch, &sealed); err != nil {
 			return err
 		}
 		if r.through != "" { // others may answer while it is away
@@ -667,7 +667,14 @@ func (r *receiving) fetch(ctx context.Context) error {
 	for missing := int64(math.MaxInt64); ; {
 		err := d.Fetch(ctx, each(ctx, r.refs))
 		if err != nil {
-			if err = r.brought(ctx, err, r.root.Epoch, &sealed); err == nil {
+			var newest uint64
+			if newest, err = r.brought(ctx, err, r.root.Epoch, &sealed); err == nil {
+				if newest > r.root.Epoch {
+					if err := r.goOn(ctx, newest); err != nil {
+						return err
+					}
+					m.total = r.expected()
+				}
 				continue
 			}
 		}
@@ -731,10 +738,18 @@ func (r *receiving) askAgain(ctx context.Context, packs []manifest.PackRef) erro
 		}
 	}
 	r.n.stage(item.StageWaiting)
-	if err := r.latest(ctx, r.root.Epoch+1); err != nil {
+	if err := r.goOn(ctx, r.root.Epoch+1); err != nil {
 		return err
 	}
 	r.n.stage(item.StageReceiving)
+	return nil
+}
+
+// goOn takes over an epoch that replaces the one whose packs were being staged.
+func (r *receiving) goOn(ctx context.Context, epoch uint64) error {
+	if err := r.latest(ctx, epoch); err != nil {
+		return err
+	}
 	return r.plan.Extend(ctx, r.pages(r.root.Epoch))
 }
 
@@ -820,8 +835,12 @@ func (r *receiving) early(ctx context.Context, d *transfer.Downloader) error {
 		if err == nil {
 			return nil
 		}
-		if err := r.brought(ctx, err, next.Epoch, &sealed); err != nil {
+		newest, err := r.brought(ctx, err, next.Epoch, &sealed)
+		if err != nil {
 			return err
+		}
+		if newest > next.Epoch {
+			return r.latest(ctx, newest)
 		}
 	}
 }

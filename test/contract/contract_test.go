@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/decant-dev/decant/cache"
 	"github.com/decant-dev/decant/crypto/key"
 	"github.com/decant-dev/decant/crypto/seal"
 	"github.com/decant-dev/decant/node/direct"
@@ -81,6 +83,40 @@ func TestServer(t *testing.T) {
 			}
 			return contract.Ends{A: sender.Mailbox(sid.Scope()), B: receiver.Mailbox(sid.Scope()), PeerA: old.Peer(), PeerB: young.Peer()}
 		})
+	})
+}
+
+// TestCache runs the suite against a cache that brings everything to a server meanwhile. It has no mailboxes.
+func TestCache(t *testing.T) {
+	device, own := key.NewDevice(), key.NewDevice()
+	s, err := server.New(server.Config{Dir: t.TempDir(), Self: device.Peer(), Watermark: 1, Caller: link.PeerFrom})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	home := serve(t, device, s.Handler())
+	c, err := cache.New(cache.Config{Dir: t.TempDir(), Device: own, Servers: []id.Server{home}, Carrier: link.Fast, Watermark: 1, Caller: link.PeerFrom})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	old := key.NewDevice()
+	atServer, atCache := dial(t, old, home), dial(t, old, serve(t, own, c.Handler()))
+	contract.BlobStore(t, func(t *testing.T) contract.Store {
+		sid := open(t, atServer)
+		permit := key.SignPermit(old, key.Permit{Session: sid, Cache: own.Peer(), Server: home.Peer, NotAfter: time.Now().Add(time.Hour)})
+		if _, err := atCache.Open(t.Context(), remote.Offer{Session: sid, Class: wire.ClassS, Blobs: 100, Permit: permit}); err != nil {
+			t.Fatal(err)
+		}
+		return atCache.Session(sid)
 	})
 }
 

@@ -1,10 +1,19 @@
 package e2e
 
 import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/decant-dev/decant/cache"
+	"github.com/decant-dev/decant/crypto/key"
+	"github.com/decant-dev/decant/proto/id"
+	"github.com/decant-dev/decant/proto/link"
 	"github.com/decant-dev/decant/test/env"
 )
 
@@ -83,6 +92,73 @@ func TestCacheVanishes(t *testing.T) {
 	}
 	w.Must(w.ReceiveTicket(sent.Ticket(), w.Path("to")))
 	same(t, src, w.Path("to", "src"))
+}
+
+// lyingCache is a cache inside the test's process that never reaches the server and gives every reader something else than it
+// was given; blobs with a byte changed, and roots too if it lies about those.
+func lyingCache(t *testing.T, w *env.World, roots bool) (address string, leave func()) {
+	t.Helper()
+	device := key.NewDevice()
+	home, err := id.ParseServer(w.Server.Via("127.0.0.1:9"))
+	must(t, err)
+	c, err := cache.New(cache.Config{Dir: w.Path("liar"), Device: device, Servers: []id.Server{home}, Caller: link.PeerFrom, Watermark: 1 << 20})
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	l, err := link.Listen(link.Config{Device: device, Listen: "127.0.0.1:0", FastOnly: true, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		blob, root := r.Method == http.MethodGet, roots && strings.HasSuffix(r.URL.Path, "/GetRoot")
+		if !blob && !root {
+			c.Handler().ServeHTTP(rw, r)
+			return
+		}
+		rec := httptest.NewRecorder()
+		c.Handler().ServeHTTP(rec, r)
+		body := rec.Body.Bytes()
+		if len(body) > 1000 {
+			body[len(body)/2] ^= 1
+		}
+		maps.Copy(rw.Header(), rec.Header())
+		rw.WriteHeader(rec.Code)
+		_, _ = rw.Write(body)
+	})})
+	must(t, err)
+	t.Cleanup(func() { l.Close() })
+	return l.Server().String(), func() { l.Close() }
+}
+
+// TestCacheLies has a cache that gives the new device garbage, and brings nothing to the server. The new device takes none of it; and when the
+// old one is asked again, without the cache, everything arrives.
+func TestCacheLies(t *testing.T) {
+	for _, roots := range []bool{false, true} {
+		t.Run(fmt.Sprintf("roots %v", roots), func(t *testing.T) {
+			t.Parallel()
+			w := env.NewWorld(t, env.WorldOptions{})
+			at, leave := lyingCache(t, w, roots)
+			src := collection(t, w, "src", nil)
+			receive := w.Device("new", "receive", "--yes", "--to", w.Path("to"))
+			receive.Args = append([]string{"--route", "stored"}, receive.Args...)
+			p := w.Start(receive)
+			send := w.Device("old", "send", "--no-wait", "--code-fd", "3", "--cache", at, "--route", "stored", src)
+			send.Secret = w.Code(p)
+			sent := w.Must(send)
+			if !sent.Outcome().Cached {
+				t.Fatalf("sent: %+v", sent.Outcome())
+			}
+			sign := map[bool]string{false: "waiting-for-cache", true: "cache-near"}[roots]
+			_, err := p.WaitFor(w.Ctx, sign, func(e env.Event) bool { return e.Notice != nil && e.Notice.Code == sign })
+			must(t, err)
+			if _, err := os.Stat(w.Path("to", "src")); err == nil {
+				t.Error("something was applied")
+			}
+			leave()
+			again := w.Must(w.Device("old", "send", "--route", "stored", src))
+			received := p.Wait()
+			must(t, received.Err())
+			same(t, src, w.Path("to", "src"))
+			if r := again.Outcome().Receipt; r == nil || !r.SafeWipe {
+				t.Errorf("the sender has no receipt: %+v", again.Outcome())
+			}
+		})
+	}
 }
 
 // TestNoCacheThere goes on without a cache that is a server, or brings nothing to this server, or is not there.
