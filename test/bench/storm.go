@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,6 +185,9 @@ func member(ctx context.Context, o options) error {
 	for _, d := range ds { // each has asked
 		<-d.asking
 	}
+	for _, d := range ds {
+		d.up.Store(true)
+	}
 	out := bufio.NewWriter(os.Stdout)
 	if err := errors.Join(json.NewEncoder(out).Encode(report{Up: true}), out.Flush()); err != nil {
 		return err
@@ -219,7 +223,8 @@ type watcher struct {
 	sid    id.Session
 	asking chan struct{} // closed when the first poll is under way
 	once   sync.Once
-	lost   atomic.Bool  // a poll has broken off
+	up     atomic.Bool  // all devices are there: from now on a new connection is one that replaces a lost one
+	lost   atomic.Bool  // the connection has broken
 	asked  atomic.Int64 // since then
 
 	mu   sync.Mutex // guards back and err
@@ -246,6 +251,11 @@ func (w *watcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	if w.lost.Load() {
 		w.asked.Add(1)
 	}
+	r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+		if !c.Reused && w.up.Load() && w.lost.CompareAndSwap(false, true) { // it lost the old one between two polls
+			w.asked.Add(1)
+		}
+	}}))
 	if strings.HasSuffix(r.URL.Path, "/Fetch") {
 		w.once.Do(func() { close(w.asking) })
 	}
