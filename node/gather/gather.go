@@ -49,6 +49,9 @@ const MaxChanges = 1 << 20
 // MaxContainer is the size in bytes at which a container of lines goes on in another file.
 const MaxContainer = 24 << 20
 
+// maxLines is the number of records at which it does. It is below kind.MaxRecords, beyond which a file is not taken apart.
+const maxLines = 200_000
+
 var tops = map[item.Kind]string{item.Contact: "Contacts", item.Calendar: "Calendars", item.Message: "Messages", item.Call: "Calls",
 	item.Bookmark: "Bookmarks", item.Note: "Notes", item.Network: "Networks", item.Photo: "Photos", item.File: "Files", item.Setting: "Settings"}
 
@@ -105,6 +108,7 @@ type container struct {
 	f    *os.File
 	w    *bufio.Writer
 	size int64
+	many int // records in the present file
 	part int
 }
 
@@ -152,12 +156,12 @@ func (g *gatherer) Record(r item.Record) error {
 		c = &container{}
 		g.books[b] = c
 	}
-	if lines := r.Kind == item.Message || r.Kind == item.Call; c.f == nil || lines && c.size+int64(len(r.Data)) > MaxContainer {
+	if lines := r.Kind == item.Message || r.Kind == item.Call; c.f == nil || lines && (c.size+int64(len(r.Data)) > MaxContainer || c.many == maxLines) {
 		if err := g.next(b, c); err != nil {
 			return err
 		}
 	}
-	c.size += int64(len(r.Data))
+	c.size, c.many = c.size+int64(len(r.Data)), c.many+1
 	return writeRecord(c.w, r)
 }
 
@@ -187,6 +191,7 @@ func (g *gatherer) next(b book, c *container) error {
 		return err
 	}
 	c.f, c.w, c.size = f, bufio.NewWriterSize(f, 64<<10), 0
+	c.many = 0
 	return nil
 }
 

@@ -178,6 +178,24 @@ func TestLongContainers(t *testing.T) {
 	}
 }
 
+// TestManyLines: no container has so many records that it would not be taken apart.
+func TestManyLines(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "records")
+	s := &shelf{records: slices.Repeat([]item.Record{{Kind: item.Call, Data: []byte("{}")}}, maxLines+5)}
+	if _, err := Into(t.Context(), dir, []Source{{"smsie:calls.json", "calls", s}}); err != nil {
+		t.Fatal(err)
+	}
+	files := tree(t, dir)
+	if a, b := strings.Count(files["Calls/calls.calls.ndjson"], "\n"), strings.Count(files["Calls/calls_002.calls.ndjson"], "\n"); a != maxLines || b != 5 {
+		t.Errorf("%d and %d lines", a, b)
+	}
+	for _, data := range files {
+		if kind.TooMany(item.Call, []byte(data)) {
+			t.Error("too many records")
+		}
+	}
+}
+
 // TestBooksOfParts: a container that goes on in other files is one book, in the order of the files' names.
 func TestBooksOfParts(t *testing.T) {
 	names := []string{"Messages/sms.messages.ndjson", "Messages/sms_002.messages.ndjson", "Messages/sms_010.messages.ndjson"}

@@ -395,6 +395,7 @@ func (s *sandbox) checkText(said string) {
 // compare looks at what came out: nothing is lost silently, and a second time changes nothing.
 func (s *sandbox) compare(c hostileFile, decant, into string, args []string) {
 	report, stderr, exit, peak := s.run(nil, decant, "report", "--json", "--state", s.state)
+	s.t.Logf("the report: %d KiB, peak %d MiB", len(report)>>10, peak>>10)
 	s.check(stderr)
 	if exit != 0 && len(report) == 0 {
 		s.t.Errorf("report: exit %d: %.600s", exit, stderr)
