@@ -3,6 +3,8 @@
 // is an empty function. Built with the tag killpoints, the environment variable
 // DECANT_KILL holds comma-separated NAME or NAME:N entries, and the process kills itself
 // (SIGKILL, no deferred code runs) on the N-th visit to the point NAME (1 if N is absent).
+// DECANT_STOP is the same, but the process only stops (SIGSTOP; Unix), so that a test can
+// change the world around it at that very point before it lets it go on (SIGCONT).
 //
 // The list All is the one place where points are declared; test/fault fails if one
 // is never reached.

@@ -14,8 +14,9 @@ import (
 const Enabled = true
 
 var (
-	mu    sync.Mutex // guards left and seen
+	mu    sync.Mutex // guards left, stops and seen
 	left  = parse(os.Getenv("DECANT_KILL"))
+	stops = parse(os.Getenv("DECANT_STOP"))
 	trace = os.Getenv("DECANT_KILL_TRACE") // file to which the name of every point reached is appended
 	seen  = map[Name]bool{}
 )
@@ -35,7 +36,16 @@ func parse(s string) map[Name]int {
 	return m
 }
 
-// Point kills the process if its turn has come.
+// due counts a visit and reports whether it is the one.
+func due(m map[Name]int, n Name) bool {
+	if m[n] == 0 {
+		return false
+	}
+	m[n]--
+	return m[n] == 0
+}
+
+// Point stops or kills the process if its turn has come.
 func Point(n Name) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -46,10 +56,10 @@ func Point(n Name) {
 			f.Close()
 		}
 	}
-	if left[n] == 0 {
-		return
+	if due(stops, n) {
+		stop()
 	}
-	if left[n]--; left[n] > 0 {
+	if !due(left, n) {
 		return
 	}
 	p, err := os.FindProcess(os.Getpid())

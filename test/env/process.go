@@ -243,6 +243,28 @@ func (p *Process) Signal(s os.Signal) {
 	}
 }
 
+// Stopped waits until the process has stopped itself (StopEnv). It fails when the process ends instead. Linux only.
+func (p *Process) Stopped(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+		if err != nil {
+			return err
+		}
+		if _, state, ok := bytes.Cut(b, []byte(") ")); ok && len(state) > 0 && state[0] == 'T' { // the name may hold anything but ends there
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-p.done:
+			return fmt.Errorf("it ended instead of stopping: %w", p.Wait().Err())
+		case <-ctx.Done():
+			return fmt.Errorf("it does not stop: %w", context.Cause(ctx))
+		}
+	}
+}
+
 // Kill ends the process with SIGKILL and waits for it.
 func (p *Process) Kill() {
 	p.Signal(syscall.SIGKILL)

@@ -11,6 +11,9 @@ import (
 // KillEnv makes a process of the build Faulty kill itself at a point, "NAME" or "NAME:N".
 func KillEnv(points ...string) string { return KillLives(points) }
 
+// StopEnv makes a process of the build Faulty stop itself at such a point, until it gets SIGCONT; see Process.Stopped.
+func StopEnv(points ...string) string { return "DECANT_STOP=" + strings.Join(points, ",") }
+
 // KillLives is KillEnv for a process that is to die more than once: the points of its first life, of its second, and so on.
 func KillLives(lives ...[]string) string {
 	var parts []string
