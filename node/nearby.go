@@ -357,8 +357,9 @@ type reach struct {
 	addrs []string
 }
 
-// dataStall is how long nothing may move on the direct route. A pack on a slow one may take as long as it needs.
-const dataStall = 5 * time.Second
+// dataStall is how long nothing may move on the direct route. A pack on a slow one may take as long as it needs. It is longer than
+// TCP waits when it loses the same segment three times at a round trip of 800 ms; package link finds a dead way out sooner.
+const dataStall = 15 * time.Second
 
 // reachPeer prepares the direct route to a peer. It does no I/O.
 func (n *Node) reachPeer(who *identity, ep *link.Endpoint, peer id.Peer) (*reach, error) {

@@ -120,6 +120,7 @@ func (b *batch) release() error {
 // for stall is given up, however long the whole body lasts.
 type pace struct {
 	stall time.Duration  // 0: no deadline
+	slow  bool           // the peer may take as little as it likes in each stall, or acknowledge it: for what a device sends
 	moved *atomic.Uint64 // bytes that moved either way; nil: nobody asks
 }
 
@@ -134,16 +135,24 @@ const pieceSize = batchSize
 
 func (w pace) write(c net.Conn, p []byte) (n int, err error) {
 	for {
+		before := 0
 		if w.stall > 0 {
 			if err := c.SetWriteDeadline(time.Now().Add(w.stall)); err != nil {
 				return n, err
 			}
+			before, _ = queued(c)
 		}
 		m, err := c.Write(p[n:min(len(p), n+pieceSize)])
 		n += m
 		w.count(m)
-		if t, ok := c.(*net.TCPConn); ok && errors.Is(err, os.ErrDeadlineExceeded) {
-			_ = t.SetLinger(0) // what the peer didn't take would stay with the system, for minutes after the connection was closed
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			after, ok := queued(c)
+			if w.slow && (m > 0 || ok && after < before) {
+				continue
+			}
+			if t, ok := c.(*net.TCPConn); ok {
+				_ = t.SetLinger(0) // what the peer didn't take would stay with the system, for minutes after the connection was closed
+			}
 		}
 		if err != nil || n == len(p) {
 			return n, err
@@ -187,8 +196,10 @@ func (c *conn) count(moved *atomic.Uint64) { c.raw.pace.moved = moved }
 
 // Queued returns how many bytes of what was written the other end has not acknowledged: on a slow link they are all that
 // moves for a while. ok is false where the system does not tell.
-func (c *conn) Queued() (n int, ok bool) {
-	s, ok := c.raw.Conn.(syscall.Conn)
+func (c *conn) Queued() (n int, ok bool) { return queued(c.raw.Conn) }
+
+func queued(c net.Conn) (n int, ok bool) {
+	s, ok := c.(syscall.Conn)
 	if !ok {
 		return 0, false
 	}

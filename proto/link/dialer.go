@@ -231,7 +231,7 @@ func (d *Dialer) connect(ctx context.Context) (*conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
-	c, err := ident.dial(ctx, new(redialer), d.cfg.Server.HostPort(), d.cfg.Server.Peer, pace{stall: d.cfg.Stall, moved: &d.moved})
+	c, err := ident.dial(ctx, new(redialer), d.cfg.Server.HostPort(), d.cfg.Server.Peer, pace{stall: d.cfg.Stall, slow: true, moved: &d.moved})
 	if err != nil {
 		return nil, err
 	}

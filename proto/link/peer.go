@@ -48,13 +48,13 @@ const (
 	fastBytes   = 128 << 10       //
 	proveSoon   = 8               // more times of silence, until a way that was proved is proved again while it has bodies to carry
 	proveAgain  = 40              // and while others only wait for answers
-	proveWithin = 4 * time.Second // at most; eight times what the first connection took, but 1.5 s at least
+	proveWithin = 4 * time.Second // eight times what the first connection took, but 1.5 s at least; beyond 4 s three times, if that is more
 	proveLeast  = 1500 * time.Millisecond
 	testWithin  = 2 * time.Second // for a libp2p connection that looks open to open a stream; likewise five times, but 0.75 s at least
 	testLeast   = 750 * time.Millisecond
 	doubtAfter  = 500 * time.Millisecond
 	stuckLeast  = 2500 * time.Millisecond // of doubt before what is under way is given up; eight times what the first connection
-	stuckMost   = 6 * time.Second         // took if that is longer, but no longer
+	stuckMost   = 30 * time.Second        // took if that is longer, but no longer: far away, lost packets are repeated after many seconds
 	patience    = 10 * time.Second
 	peerStall   = 15 * time.Second
 	peerConns   = 16
@@ -405,7 +405,7 @@ func (d *PeerDialer) works(w *way) bool {
 	if w.disowned.Load() {
 		least = testLeast
 	}
-	ctx, cancel := context.WithTimeout(d.ctx, min(max(8*w.took, least), proveWithin))
+	ctx, cancel := context.WithTimeout(d.ctx, min(max(8*w.took, least), max(proveWithin, 3*w.took)))
 	defer cancel()
 	err := w.prove(ctx)
 	if err == nil || !timedOut(err) {
@@ -578,7 +578,7 @@ func (d *PeerDialer) findFast(ctx context.Context, at netip.AddrPort) (*way, err
 	return d.find(ctx, gradeFast, pathTo(at.Addr()), at, func(ctx context.Context) (line, error) {
 		ctx, cancel := context.WithTimeout(ctx, waveLasts)
 		defer cancel()
-		c, err := d.e.server.ident.dial(ctx, nd, at.String(), d.peer, pace{stall: peerStall})
+		c, err := d.e.server.ident.dial(ctx, nd, at.String(), d.peer, pace{stall: peerStall, slow: true})
 		if err != nil {
 			return nil, err // not a line that holds a nil *conn
 		}
@@ -669,7 +669,7 @@ func (d *PeerDialer) findOn(ctx context.Context, g grade, c network.Conn) (*way,
 		if err := d.e.host.speak(ctx, s, wire.ProtocolID); err != nil {
 			return nil, err
 		}
-		return newStream(s, d.peer, pace{stall: peerStall}), nil
+		return newStream(s, d.peer, pace{stall: peerStall, slow: true}), nil
 	})
 	if err != nil {
 		return nil, err
