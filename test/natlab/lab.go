@@ -20,8 +20,9 @@ type Lab struct {
 	mu     sync.Mutex // guards what follows
 	spaces []*Namespace
 	wires  []*wire
-	joined int // places on the internet so far
-	plugs  int // cables so far
+	joined int  // places on the internet so far
+	plugs  int  // cables so far
+	parts  bool // there is a table for Part
 }
 
 // New makes an internet without anybody. It fails where the caller is not root, or root may not do this.
@@ -69,6 +70,37 @@ func (l *Lab) Close() {
 		n.close()
 	}
 	l.spaces, l.wires = nil, nil
+}
+
+// Part makes the internet lose, without a word, whatever two of its addresses send each other, until Unite. Other paths
+// stay: two homes that are parted may still reach a server both.
+func (l *Lab) Part(a, b netip.Addr) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.parts {
+		if err := l.internet.run(partRules, "nft", "-f", "-"); err != nil {
+			return err
+		}
+		l.parts = true
+	}
+	return l.parted("add", a, b)
+}
+
+// Unite ends what Part began.
+func (l *Lab) Unite(a, b netip.Addr) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.parted("delete", a, b)
+}
+
+const partRules = `table ip parts {
+	set pairs { typeof ip saddr . ip daddr; }
+	chain forward { type filter hook forward priority filter; ip saddr . ip daddr @pairs drop; }
+}
+`
+
+func (l *Lab) parted(verb string, a, b netip.Addr) error {
+	return l.internet.run(fmt.Sprintf("%s element ip parts pairs { %v . %v, %v . %v }\n", verb, a, b, b, a), "nft", "-f", "-")
 }
 
 func (l *Lab) namespace() (*Namespace, error) {

@@ -163,3 +163,33 @@ func TestCutWire(t *testing.T) {
 		t.Errorf("heard %q", what)
 	}
 }
+
+// TestParting cuts two homes off each other while both reach a third place.
+func TestParting(t *testing.T) {
+	t.Parallel()
+	l := Test(t)
+	server := public(t, l, Cable{})
+	one, two := public(t, l, Cable{}), public(t, l, Cable{})
+	at1, at2, at3 := udp(t, one, 0), udp(t, two, 0), udp(t, server, 0)
+	heard := func(within time.Duration) bool {
+		say(t, at1, at(two, at2), "hello")
+		at2.SetReadDeadline(time.Now().Add(within))
+		_, _, err := at2.ReadFromUDPAddrPort(make([]byte, 100))
+		return err == nil
+	}
+	for _, parted := range []bool{false, true, false} {
+		within := patience
+		if parted {
+			within = 200 * time.Millisecond
+			must(t, l.Part(one.Addr(), two.Addr()))
+		}
+		say(t, at1, at(server, at3), "hello")
+		hear(t, at3)
+		if h := heard(within); h == parted {
+			t.Errorf("parted: %v, and what was said was heard: %v", parted, h)
+		}
+		if parted {
+			must(t, l.Unite(two.Addr(), one.Addr()))
+		}
+	}
+}
