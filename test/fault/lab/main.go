@@ -7,6 +7,9 @@
 //	go run ./test/fault/lab nat           every pair of NATs: route, time to the first byte, throughput (R-15)
 //	go run ./test/fault/lab -no-udp nat   the same where routers drop UDP
 //	go run ./test/fault/lab profiles      bad links, flapping ones too: goodput (R-12, R-13)
+//	go run ./test/fault/lab matrix        loss by round trip by rate by way: complete, goodput, what was sent twice (R-12)
+//	go run ./test/fault/lab -ways direct -rates 0.25 -rtts 800ms -losses 0.1 -mib 4 matrix
+//	                                      the worst cell alone, with 4 MiB
 //	go run ./test/fault/lab moves         a phone whose address, router or network changes: time to go on (R-14)
 //	go run ./test/fault/lab links         two devices in one LAN of 1 Gbit/s and of 100 Mbit/s
 //	go run ./test/fault/lab pull          the LAN goes, then the relay, then both devices are killed: what is sent and read twice (R-21)
@@ -25,6 +28,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -44,9 +49,17 @@ type options struct {
 	bin    string
 	route  string
 	logs   string
+
+	// Of the matrix.
+	ways     []string
+	rates    []float64 // Mbit/s
+	rtts     []time.Duration
+	losses   []float64
+	span     time.Duration
+	parallel int
 }
 
-var tables = map[string]func(context.Context, *world) error{"nat": nats, "profiles": profiles, "moves": moves, "links": links, "both": both, "pull": pull}
+var tables = map[string]func(context.Context, *world) error{"nat": nats, "profiles": profiles, "moves": moves, "links": links, "both": both, "pull": pull, "matrix": grid}
 
 func main() {
 	if err := run(); err != nil {
@@ -82,9 +95,24 @@ func parse() (o options, name string, err error) {
 	flag.StringVar(&o.bin, "bin", "", "the decant to run (default: built from this tree)")
 	flag.StringVar(&o.route, "route", "auto", "which ways devices take: auto, stored, direct")
 	flag.StringVar(&o.logs, "logs", "", "`directory` for the logs and events of all processes")
+	list := func(name, all, usage string, take func(string) error) { // the last one given counts
+		flag.Func(name, usage+", separated by commas (default "+all+")", take)
+		must(take(all))
+	}
+	list("ways", strings.Join(ways, ","), "ways of the matrix", items(&o.ways, func(s string) (string, error) {
+		if !slices.Contains(ways, s) {
+			return "", fmt.Errorf("there is no way %q", s)
+		}
+		return s, nil
+	}))
+	list("rates", "0.25,5,100", "rates of the matrix in Mbit/s", items(&o.rates, number))
+	list("rtts", "20ms,100ms,300ms,800ms", "round trips of the matrix", items(&o.rtts, time.ParseDuration))
+	list("losses", "0,0.01,0.05,0.1", "parts of the packets that the matrix loses", items(&o.losses, number))
+	flag.DurationVar(&o.span, "span", 20*time.Second, "about how long a cell of the matrix takes at half of what it could do; -mib overrides it")
+	flag.IntVar(&o.parallel, "parallel", 6, "slow cells of the matrix at once")
 	flag.Parse()
 	if name = flag.Arg(0); tables[name] == nil || flag.NArg() != 1 {
-		return o, "", errors.New("want one of nat, profiles, moves, links, both, pull")
+		return o, "", errors.New("want one of nat, profiles, matrix, moves, links, both, pull")
 	}
 	for kind := range strings.SplitSeq(*kinds, ",") {
 		n, ok := kindNamed(kind)
@@ -94,6 +122,29 @@ func parse() (o options, name string, err error) {
 		o.kinds = append(o.kinds, n)
 	}
 	return o, name, nil
+}
+
+// items is a flag's function that reads a list.
+func items[T any](into *[]T, parse func(string) (T, error)) func(string) error {
+	return func(text string) error {
+		*into = nil
+		for s := range strings.SplitSeq(text, ",") {
+			v, err := parse(s)
+			if err != nil {
+				return err
+			}
+			*into = append(*into, v)
+		}
+		return nil
+	}
+}
+
+func number(s string) (float64, error) { return strconv.ParseFloat(s, 64) }
+
+func must(err error) {
+	if err != nil {
+		panic("lab: " + err.Error())
+	}
 }
 
 func kindNamed(name string) (natlab.NAT, bool) {

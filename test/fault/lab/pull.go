@@ -100,10 +100,10 @@ func (w *world) takeAway(ctx context.Context, t *transfer, devices [2]*natlab.De
 
 // again starts both devices as a person does after a crash.
 func (t *transfer) again(ctx context.Context, devices [2]*natlab.Device) (err error) {
-	if t.receiver, err = devices[1].Start(ctx, t.w.device("new", t.at, "receive", "--yes", "--to", filepath.Join(t.at, "to"))); err != nil {
+	if t.receiver, err = devices[1].Start(ctx, t.device("new", "receive", "--yes", "--to", filepath.Join(t.at, "to"))); err != nil {
 		return err
 	}
-	t.sender, err = devices[0].Start(ctx, t.w.device("old", t.at, "send", t.source))
+	t.sender, err = devices[0].Start(ctx, t.device("old", "send", t.source))
 	return err
 }
 

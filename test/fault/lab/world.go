@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/decant-dev/decant/node"
 	"github.com/decant-dev/decant/test/env"
 	"github.com/decant-dev/decant/test/env/corpus"
 	"github.com/decant-dev/decant/test/natlab"
@@ -24,12 +27,13 @@ type world struct {
 	lab     *natlab.Lab
 	dir     string
 	server  *natlab.Device
-	address string // of the server, as devices are told
-	runs    int
+	address string        // of the server, as devices are told
+	runs    *atomic.Int64 // transfers so far
+	making  *sync.Mutex   // held while a collection is made
 }
 
 func newWorld(ctx context.Context, o options) (*world, error) {
-	w := &world{options: o}
+	w := &world{options: o, runs: new(atomic.Int64), making: new(sync.Mutex)}
 	if err := w.open(ctx); err != nil {
 		w.close()
 		return nil, err
@@ -79,11 +83,13 @@ func (w *world) log(name string) []string {
 	if w.logs == "" {
 		return nil
 	}
-	return []string{"--log", filepath.Join(w.logs, fmt.Sprintf("%02d-%s.log", w.runs, name))}
+	return []string{"--log", filepath.Join(w.logs, name+".log")}
 }
 
 // collection makes files of that many bytes altogether, which no compression makes smaller.
 func (w *world) collection(bytes int64) (dir string, err error) {
+	w.making.Lock()
+	defer w.making.Unlock()
 	const file = 1 << 20
 	part := corpus.Part{Dir: "photos", Ext: ".jpg", Count: int(max(1, bytes/file)), PerDir: 200, Fill: corpus.JPEG}
 	part.Min = bytes / int64(part.Count)
@@ -108,31 +114,37 @@ func (w *world) size(mebi int) int64 {
 type transfer struct {
 	sender, receiver *env.Process
 	typed            time.Time // when the sender was given the code
-	source, at       string
+	source, at, name string
 	w                *world
 }
 
 // begin starts both sides, with state of their own, and gives the sender the receiver's code.
 func (w *world) begin(ctx context.Context, source string, from, to *natlab.Device) (*transfer, error) {
-	w.runs++
-	t := &transfer{w: w, source: source, at: filepath.Join(w.dir, fmt.Sprint("run-", w.runs))}
+	name := fmt.Sprintf("%02d", w.runs.Add(1))
+	t := &transfer{w: w, source: source, name: name, at: filepath.Join(w.dir, "run-"+name)}
 	var err error
-	if t.receiver, err = to.Start(ctx, w.device("new", t.at, "receive", "--yes", "--to", filepath.Join(t.at, "to"))); err != nil {
+	if t.receiver, err = to.Start(ctx, t.device("new", "receive", "--yes", "--to", filepath.Join(t.at, "to"))); err != nil {
 		return nil, err
 	}
 	code, err := t.receiver.WaitFor(ctx, "a code", func(e env.Event) bool { return e.Pairing != nil && e.Pairing.Code != "" })
 	if err != nil {
 		return nil, err
 	}
-	send := w.device("old", t.at, "send", "--code-fd", "3", source)
+	send := t.device("old", "send", "--code-fd", "3", source)
 	send.Secret = code.Pairing.Code
 	t.typed = time.Now()
 	t.sender, err = from.Start(ctx, send)
 	return t, err
 }
 
-func (w *world) device(name, at string, args ...string) env.Command {
-	return env.Command{Path: w.bin, Env: []string{"DECANT_ROUTE=" + w.route}, Args: append(append([]string{"--json", "--server", w.address, "--state", filepath.Join(at, name)}, w.log(name)...), args...)}
+// device is a command of one side.
+func (t *transfer) device(name string, args ...string) env.Command {
+	w := t.w
+	flags := append([]string{"--json", "--state", filepath.Join(t.at, name)}, w.log(t.name+"-"+name)...)
+	if w.route != string(node.RouteDirect) {
+		flags = append(flags, "--server", w.address)
+	}
+	return env.Command{Path: w.bin, Env: []string{"DECANT_ROUTE=" + w.route}, Args: append(flags, args...)}
 }
 
 // end waits for both sides and compares what arrived with what was sent. Where one fails, the other need not go on.
@@ -149,8 +161,8 @@ func (t *transfer) end() (*result, error) {
 		second.Kill()
 	}
 	sent, received := t.sender.Wait(), t.receiver.Wait()
-	t.w.keep("old", sent)
-	t.w.keep("new", received)
+	t.keep("old", sent)
+	t.keep("new", received)
 	if err != nil {
 		return nil, err
 	}
@@ -175,15 +187,15 @@ func (w *world) pair(ctx context.Context, source string, devices [2]*natlab.Devi
 }
 
 // keep writes down what a process said, if logs are wanted.
-func (w *world) keep(name string, r *env.Result) {
-	if w.logs == "" {
+func (t *transfer) keep(name string, r *env.Result) {
+	if t.w.logs == "" {
 		return
 	}
 	var b strings.Builder
 	for _, e := range r.Events {
 		fmt.Fprintln(&b, e.Raw)
 	}
-	os.WriteFile(filepath.Join(w.logs, fmt.Sprintf("%02d-%s.jsonl", w.runs, name)), []byte(b.String()+r.Stderr), 0o600)
+	os.WriteFile(filepath.Join(t.w.logs, t.name+"-"+name+".jsonl"), []byte(b.String()+r.Stderr), 0o600)
 }
 
 // result is what both sides' events say about a transfer that worked.
