@@ -62,16 +62,17 @@ func NewWorld(tb testing.TB, o WorldOptions) *World {
 // StartCache starts a cache that brings things to the server through the proxy, and ends with the test.
 func (w *World) StartCache(o ServerOptions) *Server {
 	w.tb.Helper()
-	return w.startCache(w.Proxy.Address, o)
+	return w.StartCacheAt(w.Proxy.Address, o)
 }
 
 // StartDetachedCache starts a cache that never reaches the server.
 func (w *World) StartDetachedCache(o ServerOptions) *Server {
 	w.tb.Helper()
-	return w.startCache("127.0.0.1:9", o)
+	return w.StartCacheAt("127.0.0.1:9", o)
 }
 
-func (w *World) startCache(server string, o ServerOptions) *Server {
+// StartCacheAt starts a cache that finds the server at HOST:PORT.
+func (w *World) StartCacheAt(server string, o ServerOptions) *Server {
 	w.tb.Helper()
 	o.Args = append(o.Args, "--ballast", "1MiB", "--watermark", "1MiB", "--carrier", "fast", w.Server.Via(server))
 	c, err := StartCache(w.Ctx, w.bin, filepath.Join(w.Dir, "cache"), o)
