@@ -32,8 +32,8 @@ func nats(ctx context.Context, w *world) error {
 		udp = "UDP is dropped"
 	}
 	fmt.Printf("## Pairs of NATs: %d MiB, 100 Mbit/s for each home, %s\n\n", bytes>>20, udp)
-	fmt.Println("| old device behind | new device behind | by UDP, in theory | route | first byte s | all s | throughput |")
-	fmt.Println("|---|---|---|---|---:|---:|---:|")
+	fmt.Println("| old device behind | new device behind | by UDP, in theory | route | first pack to the device s | first byte s | all s | throughput |")
+	fmt.Println("|---|---|---|---|---:|---:|---:|---:|")
 	missed := 0
 	for _, a := range w.kinds {
 		for _, b := range w.kinds {
@@ -45,13 +45,13 @@ func nats(ctx context.Context, w *world) error {
 			r, err := w.pair(ctx, source, devices)
 			if err != nil {
 				missed++
-				fmt.Printf("| %v | %v | %s | **failed**: %s | | | |\n", a, b, w.theory(a, b), oneLine(err))
+				fmt.Printf("| %v | %v | %s | **failed**: %s | | | | |\n", a, b, w.theory(a, b), oneLine(err))
 				continue
 			}
 			if w.strict && !w.good(a, b, r) {
 				missed++
 			}
-			fmt.Printf("| %v | %v | %s | %s | %s | %s | %s |\n", a, b, w.theory(a, b), r.shares(), seconds(r.first), seconds(r.all), perSecond(bytes, r.moving))
+			fmt.Printf("| %v | %v | %s | %s | %s | %s | %s | %s |\n", a, b, w.theory(a, b), r.shares(), seconds(r.met), seconds(r.first), seconds(r.all), perSecond(bytes, r.moving))
 		}
 	}
 	if missed > 0 {

@@ -205,6 +205,7 @@ type result struct {
 	all    time.Duration    // from the typed code to the receipt at the old device
 	sealed int64            // bytes that the old device put, padding included
 	routes map[string]int64 // of them, by the route that it said
+	met    time.Duration    // from the typed code to the first pack that was not for the store; 0: there was none
 }
 
 func newResult(typed time.Time, sent, received *env.Result) *result {
@@ -218,6 +219,9 @@ func newResult(typed time.Time, sent, received *env.Result) *result {
 	for _, e := range sent.Events {
 		if e.Stage == "sending" && r.moving == 0 {
 			r.moving = ended(sent).Sub(e.Time)
+		}
+		if e.Progress != nil && r.met == 0 && route(e) != "stored" && route(e) != "" {
+			r.met = e.Time.Sub(typed)
 		}
 	}
 	r.routes = routesOf(sent)

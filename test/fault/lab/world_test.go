@@ -37,7 +37,7 @@ func TestResult(t *testing.T) {
 		`{"time":"2026-01-02T03:04:06Z","type":"progress","progress":{"wire_bytes":0,"route":"direct"}}`,
 		`{"time":"2026-01-02T03:04:07.5Z","type":"progress","progress":{"wire_bytes":1,"route":"direct"}}`)
 	r := newResult(typed, sent, received)
-	if r.first != 2500*time.Millisecond || r.moving != 9*time.Second || r.all != 10*time.Second || r.sealed != 500 {
+	if r.first != 2500*time.Millisecond || r.moving != 9*time.Second || r.all != 10*time.Second || r.met != 2*time.Second || r.sealed != 500 {
 		t.Errorf("%+v", r)
 	}
 	if r.shares() != "direct + stored 80 %, relayed 20 %" || !r.went("direct") || !r.went("relayed") || r.went("local") {
