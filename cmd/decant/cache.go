@@ -63,7 +63,7 @@ started again.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", ":"+strconv.Itoa(cachePort), "`address` to listen on")
-	f.StringArrayVar(&o.hosts, "host", nil, "`name` or address by which devices reach this machine ; may be repeated (default: its interfaces' addresses)")
+	f.StringArrayVar(&o.hosts, "host", nil, "`name` or address by which devices reach this machine; may be repeated (default: its interfaces' addresses)")
 	f.StringVar(&o.data, "data", "", "`directory` for sealed blobs and state (default $STATE_DIRECTORY, then "+cacheHelp+")")
 	f.BoolVar(&o.fastOnly, "fast-only", false, "listen on TCP only, without libp2p and QUIC")
 	f.Var(&o.session, "max-session", "most that one transfer may store (default 1TiB)")

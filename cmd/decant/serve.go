@@ -66,7 +66,7 @@ acknowledged. Under systemd use Type=notify and StateDirectory=.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", ":"+strconv.Itoa(id.DefaultPort), "`address` to listen on")
-	f.StringArrayVar(&o.hosts, "host", nil, "`name` or address by which devices reach this machine ; may be repeated (default: its interfaces' addresses)")
+	f.StringArrayVar(&o.hosts, "host", nil, "`name` or address by which devices reach this machine; may be repeated (default: its interfaces' addresses)")
 	f.StringVar(&o.data, "data", "", "`directory` for sealed blobs and state (default $STATE_DIRECTORY, then "+serverHelp+")")
 	f.StringVar(&o.witness, "witness", "", "`file` by which a server restored from a backup is recognised; best on another volume")
 	f.StringVar(&o.metrics, "metrics", "", "serve Prometheus metrics and /healthz at this `address`; answers anyone, so keep it local")

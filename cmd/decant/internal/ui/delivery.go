@@ -117,11 +117,19 @@ const maxRecordLines = 8
 
 func recordLines(p *deliver.Part, details bool) []string {
 	var lines []string
-	for i, l := range p.Lines {
-		if !details && i == maxRecordLines {
+	for i, named := 0, 0; i < len(p.Lines); named++ {
+		if !details && named == maxRecordLines {
 			return append(lines, fmt.Sprintf("  … and %s more ([d]etails)", Count(int64(len(p.Lines)-i)+p.LinesBeyond)))
 		}
-		lines = append(lines, "  "+l.Verdict+": "+RecordLine(l))
+		l, alike := p.Lines[i], 1
+		for i+alike < len(p.Lines) && p.Lines[i+alike] == l {
+			alike++
+		}
+		line := "  " + l.Verdict + ": " + RecordLine(l)
+		if alike > 1 {
+			line += fmt.Sprintf(", %d times", alike)
+		}
+		lines, i = append(lines, line), i+alike
 	}
 	if p.LinesBeyond > 0 {
 		lines = append(lines, fmt.Sprintf("  … and %s more (`decant report` lists them all)", Count(p.LinesBeyond)))
