@@ -170,7 +170,7 @@ func (s *sending) cacheRoute() *transfer.Route {
 // tellRoot commits a root where the packs that it names are: if some went to a cache it is the cache that brings it to the server,
 // behind them.
 func (s *sending) tellRoot(ctx context.Context, root *remote.Root) error {
-	if !s.up.Cached() || s.throughFolder() {
+	if s.throughFolder() || s.up == nil || !s.up.Cached() { // a root that an earlier run sealed may be told before anything is put
 		return s.hub.commit(ctx, s.st.Session, root)
 	}
 	if s.cache == nil {

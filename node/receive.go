@@ -412,6 +412,11 @@ func (r *receiving) latest(ctx context.Context, least uint64) error {
 			return err
 		}
 		if root == nil {
+			if r.through != "" { // others may answer while it is away
+				if _, err := r.folder.Status(ctx, r.st.Session); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		if err = r.adoptRoot(ctx, root); err == nil {
@@ -419,11 +424,6 @@ func (r *receiving) latest(ctx context.Context, least uint64) error {
 		}
 		if least, err = r.brought(ctx, err, root.Epoch, &sealed); err != nil {
 			return err
-		}
-		if r.through != "" { // others may answer while it is away
-			if _, err := r.folder.Status(ctx, r.st.Session); err != nil {
-				return err
-			}
 		}
 	}
 }

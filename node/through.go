@@ -272,7 +272,7 @@ func (s *sending) takeOut(ctx context.Context) error {
 		return err
 	}
 	if s.opts.Whole {
-		more, err := transfer.Held(s.t.j, s.elsewhere())
+		more, err := s.elsewhere()
 		if err != nil {
 			return err
 		}
@@ -308,12 +308,17 @@ func (s *sending) lostInFolder(ctx context.Context) ([]manifest.PackRef, error) 
 	return slices.DeleteFunc(refs, func(r manifest.PackRef) bool { return !gone[r.Blob] }), err
 }
 
-// elsewhere is how packs are kept that this run's place has not, and another than the other device may have.
-func (s *sending) elsewhere() transfer.Kept {
-	if s.completes() {
-		return transfer.KeptStored
+// elsewhere returns the packs of content that this run's place has not, and another than the other device has, a cache among them.
+func (s *sending) elsewhere() ([]manifest.PackRef, error) {
+	if !s.completes() {
+		return transfer.Held(s.t.j, transfer.KeptFolder)
 	}
-	return transfer.KeptFolder
+	refs, err := transfer.Held(s.t.j, transfer.KeptStored)
+	if err != nil {
+		return nil, err
+	}
+	cached, err := transfer.Held(s.t.j, transfer.KeptCached)
+	return append(refs, cached...), err
 }
 
 // countElsewhere says in the result how many packs of content are in another place only.
@@ -321,7 +326,7 @@ func (s *sending) countElsewhere() error {
 	if s.st.Via == "" {
 		return nil
 	}
-	refs, err := transfer.Held(s.t.j, s.elsewhere())
+	refs, err := s.elsewhere()
 	s.result.Elsewhere = int64(len(refs))
 	return err
 }
@@ -435,39 +440,51 @@ func (r *receiving) joinFolder(ctx context.Context) {
 // from afar, and a server that is away must not keep it from being taken.
 type nearby struct {
 	stores
-	far atomic.Bool
+	far    atomic.Bool
+	rotten atomic.Bool // what the folder still has is damaged
 }
 
 // Get implements transfer.BlobStore.
 func (n *nearby) Get(ctx context.Context, name id.Blob, dst []byte) ([]byte, error) {
-	if n.far.Load() {
+	far, rotten := n.far.Load(), n.rotten.Load()
+	if far && !rotten {
 		return n.stores.Get(ctx, name, dst)
 	}
+	err := error(wire.Fail(wire.NotFound, "get pack"))
 	homes, _ := n.h.all()
 	for _, home := range slices.Backward(homes) {
-		if _, server := home.(asked); server {
+		if _, server := home.(asked); server && !far || rotten && isFolder(home) {
 			continue
 		}
-		got, err := home.Session(n.sid).Get(ctx, name, dst)
-		if err == nil {
+		got, failed := home.Session(n.sid).Get(ctx, name, dst)
+		if failed == nil {
 			n.h.gave(name, home)
 		}
-		if err == nil || ctx.Err() != nil || wire.StatusOf(err) != wire.NotFound && isFolder(home) {
-			return got, err
+		if failed == nil || ctx.Err() != nil || wire.StatusOf(failed) != wire.NotFound && isFolder(home) {
+			return got, failed
+		}
+		if wire.StatusOf(failed) != wire.NotFound {
+			err = failed
 		}
 	}
-	return dst, wire.Fail(wire.NotFound, "get pack")
+	return dst, err
 }
 
-// fetchNear stages what the folder and the desk have. What is missing after that may be at the server.
+// fetchNear stages what the folder and the desk have. What is missing after that may be at the server; so may what a stick has kept
+// badly.
 func (r *receiving) fetchNear(ctx context.Context, d *transfer.Downloader, store *nearby) error {
 	err := d.Fetch(ctx, each(ctx, r.refs))
 	var gone *transfer.MissingError
-	if errors.As(err, &gone) {
-		store.far.Store(true)
-		return nil
+	switch {
+	case errors.As(err, &gone):
+	case errors.Is(err, transfer.ErrIntegrity):
+		r.n.notice("packs-damaged", "")
+		store.rotten.Store(true)
+	default:
+		return err
 	}
-	return err
+	store.far.Store(true)
+	return nil
 }
 
 // fromFolder reports whether this run takes packs from a folder that the person named, now or at first.

@@ -31,8 +31,12 @@ type crossing struct {
 
 func newCrossing(t *testing.T, mode string) *crossing {
 	t.Helper()
-	c := &crossing{t: t, mode: mode, limit: 4 * time.Minute, kill: map[string]string{}}
+	c := &crossing{t: t, mode: mode, limit: 9 * time.Minute, kill: map[string]string{}}
 	c.src = source(t, t.TempDir())
+	more := corpus.Spec{Parts: []corpus.Part{{Dir: "d", Ext: ".bin", Count: 20, PerDir: 5, Min: 300 << 10, Max: 500 << 10, Fill: corpus.Random}}}
+	if _, err := corpus.Generate(filepath.Join(c.src, "more"), more, 12); err != nil { // a dying process may get some packs more through
+		t.Fatal(err)
+	}
 	c.world()
 	return c
 }
@@ -176,7 +180,7 @@ func TestR21FolderCompletes(t *testing.T) {
 			out := c.put()
 			read, _ := c.told(1)
 			total := size(t, c.src)
-			t.Logf("%d of %d bytes were read again, %d packs are elsewhere", read, total, out.Elsewhere)
+			t.Logf("%d of %d bytes were read for the stick, %d packs are elsewhere", read, total, out.Elsewhere)
 			if read == 0 || read > total-3*blobSize {
 				t.Errorf("%d bytes of %d were read: the stick is to get what was not sent yet", read, total)
 			}
@@ -275,4 +279,61 @@ func TestFolderRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.whole()
+}
+
+// TestFolderRots damages packs on the stick: the receiver takes nothing of them, asks for them again, and the sender writes them anew.
+func TestFolderRots(t *testing.T) {
+	c := newCrossing(t, "direct")
+	c.begin("3")
+	sid := c.put().Session
+	packs, err := filepath.Glob(filepath.Join(c.stick, "decant", "1", sid, "blobs", "*"))
+	if err != nil || len(packs) < 10 {
+		t.Fatalf("%d packs, %v", len(packs), err)
+	}
+	root := c.manifest(packs)
+	rotten := 0
+	for _, path := range packs {
+		if root[path] {
+			continue // the manifest: without it nothing can be asked for
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/2] ^= 1
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		rotten++
+	}
+	if r := c.take(); r.Exit != env.ExitTryAgain || r.ErrorName() != "incomplete" {
+		t.Fatalf("%d packs are damaged: exit code %d, %q, %s", rotten, r.Exit, r.ErrorName(), r.Stderr)
+	}
+	if _, err := os.Stat(filepath.Join(c.to, "src")); err == nil {
+		t.Error("something was applied")
+	}
+	c.put()
+	if err := c.take().Err(); err != nil {
+		t.Fatal(err)
+	}
+	c.whole()
+}
+
+// manifest tells which of the packs on the stick are the last that were written, with the manifest among them.
+func (c *crossing) manifest(packs []string) map[string]bool {
+	c.t.Helper()
+	at := map[string]time.Time{}
+	for _, p := range packs {
+		fi, err := os.Stat(p)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		at[p] = fi.ModTime()
+	}
+	slices.SortFunc(packs, func(a, b string) int { return at[a].Compare(at[b]) })
+	last := map[string]bool{}
+	for _, p := range packs[len(packs)/2:] {
+		last[p] = true
+	}
+	return last
 }

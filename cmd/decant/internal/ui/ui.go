@@ -428,6 +428,8 @@ func noticeText(n item.Notice, verbose bool) string {
 		return "part of what was sent directly is not on the new device any more; it is sent again"
 	case "packs-elsewhere":
 		return n.Detail + " packs are neither here nor in the folder; the old device is asked for them through it"
+	case "packs-damaged":
+		return "part of what is in the folder is damaged; it is looked for elsewhere"
 	case "receipt-pending":
 		return "the receipt could not be left anywhere: the folder can't be written, and the server can't be reached; `decant resume` tries again"
 	case "folder-read-only":
