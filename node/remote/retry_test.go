@@ -114,7 +114,13 @@ func TestRetry(t *testing.T) {
 // after that.
 func TestR14Kick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &flaky{fail: func(int) error { return syscall.ENETUNREACH }}
+		var back atomic.Bool
+		f := &flaky{fail: func(int) error {
+			if back.Load() {
+				return nil
+			}
+			return syscall.ENETUNREACH
+		}}
 		r, err := New(Config{Transport: f, FirstContact: -1})
 		if err != nil {
 			t.Fatal(err)
@@ -135,7 +141,7 @@ func TestR14Kick(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		}
-		f.fail = func(int) error { return nil }
+		back.Store(true)
 		r.Kick()
 		for range 3 {
 			if err := <-ended; err != nil {

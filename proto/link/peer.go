@@ -211,8 +211,12 @@ func (d *PeerDialer) Doubted() bool {
 	if w == nil {
 		return true
 	}
+	after := doubtAfter
+	if w.grade == gradeFast { // elsewhere may well be the same cable, and a busy machine is silent for a while
+		after = 3 * doubtAfter
+	}
 	since := w.doubted.Load()
-	return since != 0 && time.Since(time.Unix(0, since)) >= doubtAfter
+	return since != 0 && time.Since(time.Unix(0, since)) >= after
 }
 
 // Changed gets a value when Path has changed. Values that nobody takes are not kept.
@@ -514,12 +518,16 @@ func (d *PeerDialer) candidates(worst grade) (out []candidate) {
 		}
 		return after
 	}
+	until := d.dialUntil()
+	dialled := func(find func(context.Context, time.Time) (*way, error)) func(context.Context) (*way, error) {
+		return func(ctx context.Context) (*way, error) { return find(ctx, until) }
+	}
 	direct := len(hints) > 0 || d.e.host.connected(d.peer)
 	if direct && gradeHost < worst {
-		out = append(out, candidate{later(hostAfter), d.findHost})
+		out = append(out, candidate{later(hostAfter), dialled(d.findHost)})
 	}
 	if d.e.relaying != nil && gradeRelay < worst {
-		out = append(out, candidate{later(relayAfter), d.findRelay})
+		out = append(out, candidate{later(relayAfter), dialled(d.findRelay)})
 	}
 	return out
 }
@@ -587,7 +595,7 @@ func (d *PeerDialer) findFast(ctx context.Context, at netip.AddrPort) (*way, err
 }
 
 // findHost tries the libp2p connections that exist, whoever opened them, then a new one.
-func (d *PeerDialer) findHost(ctx context.Context) (*way, error) {
+func (d *PeerDialer) findHost(ctx context.Context, until time.Time) (*way, error) {
 	for _, c := range d.e.host.direct(d.peer) {
 		w, err := d.findOn(ctx, gradeHost, c)
 		if err == nil {
@@ -597,7 +605,7 @@ func (d *PeerDialer) findHost(ctx context.Context) (*way, error) {
 			c.Close() // it looks open, and is not
 		}
 	}
-	dctx, cancel := context.WithTimeout(ctx, d.dialWithin())
+	dctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	c, err := d.e.host.dialDirect(dctx, d.peer)
 	if err != nil {
@@ -606,17 +614,18 @@ func (d *PeerDialer) findHost(ctx context.Context) (*way, error) {
 	return d.findOn(ctx, gradeHost, c)
 }
 
-// dialWithin is how long libp2p may dial: so long that the dial of one wave is over before the next begins, where such dials are
-// known to be done by then. libp2p makes one dial of all that are under way, and that one repeats what got lost ever more slowly.
-func (d *PeerDialer) dialWithin() time.Duration {
-	if took := time.Duration(d.took.Load()); took > 0 {
-		return min(max(10*took, waveEvery-stagger/2), waveLasts)
+// dialUntil is when libp2p's dials of a wave that begins now end: before those of the next wave begin, where dials are known to be
+// done by then. libp2p makes one dial of all that overlap, which tries no address twice and repeats what got lost ever more slowly.
+func (d *PeerDialer) dialUntil() time.Time {
+	within := waveLasts
+	if took := time.Duration(d.took.Load()); took > 0 && 6*took < waveEvery-relayAfter {
+		within = waveEvery
 	}
-	return waveLasts
+	return time.Now().Add(within)
 }
 
 // findRelay tries circuits that exist, then a new one.
-func (d *PeerDialer) findRelay(ctx context.Context) (*way, error) {
+func (d *PeerDialer) findRelay(ctx context.Context, until time.Time) (*way, error) {
 	for _, c := range d.e.host.relayed(d.peer) {
 		w, err := d.findOn(ctx, gradeRelay, c)
 		if err == nil {
@@ -626,7 +635,9 @@ func (d *PeerDialer) findRelay(ctx context.Context) (*way, error) {
 			c.Close()
 		}
 	}
-	c, err := d.e.host.dialThrough(ctx, d.peer, d.e.cfg.Relay.Peer, d.e.relaying.through)
+	dctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	c, err := d.e.host.dialThrough(dctx, d.peer, d.e.cfg.Relay.Peer, d.e.relaying.through)
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func (d *Dialer) revive(ctx context.Context) {
 			moved, silent = now, 0
 			continue
 		}
-		if silent++; silent >= reviveAfter && len(d.stuck()) > 0 {
+		if silent++; silent >= reviveAfter && len(d.stuck(nil)) > 0 {
 			d.replace(ctx)
 		}
 	}
@@ -47,7 +47,7 @@ func (d *Dialer) replace(ctx context.Context) {
 		return
 	}
 	d.setSpare(c)
-	for _, c := range d.stuck() {
+	for _, c := range d.stuck(c) {
 		c.abort()
 	}
 }
@@ -60,15 +60,19 @@ type acks struct {
 
 const (
 	longWait  = 1500 * time.Millisecond // until then is long
-	lossyPart = 12                      // where more than one segment in so many gets lost all along, repeating in vain says nothing
+	lossyPart = 12                      // where more than one segment in so many gets lost all along, silence says little,
+	lossyWait = 5 * time.Second         // and has to last so long
 )
 
 // stuck lists the connections on which what was written is repeated in vain, unless something is acknowledged on another: after
-// an outage the system waits about as long as that lasted, on all of them.
-func (d *Dialer) stuck() (out []*conn) {
+// an outage the system waits about as long as that lasted, on all of them. The connection fresh says nothing of the others.
+func (d *Dialer) stuck(fresh *conn) (out []*conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for c := range d.conns {
+		if c == fresh {
+			continue
+		}
 		s := ackState(c.raw.Conn)
 		if s.alive {
 			return nil

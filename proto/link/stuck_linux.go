@@ -24,9 +24,13 @@ func ackState(c net.Conn) (s acks) {
 			return
 		}
 		rtt := time.Duration(i.Rtt) * time.Microsecond
-		lossy := lossyPart*(i.Total_retrans-uint32(i.Retransmits)) > i.Segs_out
-		s.alive = time.Duration(i.Last_ack_recv)*time.Millisecond < max(time.Second, 4*rtt)
-		s.stuck = !s.alive && !lossy && i.Retransmits >= 2 && time.Duration(i.Rto)*time.Microsecond >= max(longWait, 4*rtt)
+		silence, short := time.Duration(i.Last_ack_recv)*time.Millisecond, max(time.Second, 4*rtt)
+		quiet := short
+		if lossyPart*(i.Total_retrans-uint32(i.Retransmits)) > i.Segs_out {
+			quiet = max(lossyWait, 8*rtt)
+		}
+		s.alive = silence < short
+		s.stuck = silence >= quiet && i.Retransmits >= 2 && time.Duration(i.Rto)*time.Microsecond >= max(longWait, 4*rtt)
 	})
 	return s
 }
