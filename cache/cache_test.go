@@ -104,7 +104,9 @@ func (o *office) permit() key.Permit {
 	return key.Permit{Session: o.sid, Cache: o.cacheKey.Peer(), Server: o.server.Peer, NotAfter: time.Now().Add(time.Hour)}
 }
 
-func (o *office) offer() remote.Offer { return remote.Offer{Session: o.sid, Class: wire.ClassS, Blobs: 20} }
+func (o *office) offer() remote.Offer {
+	return remote.Offer{Session: o.sid, Class: wire.ClassS, Blobs: 20}
+}
 
 // begin opens the session at the server and, with a permit, at the cache.
 func (o *office) begin() (atServer, atCache *remote.Remote) {

@@ -191,7 +191,9 @@ func (a *app) askPassword(ctx context.Context, what string) (string, error) {
 
 // deliveryConfirmer asks the person about a delivery as the flags want it.
 func (a *app) deliveryConfirmer(yes *bool, o *deliveryFlags) func(context.Context, *node.Delivery) (node.DeliveryChoice, error) {
-	return func(ctx context.Context, d *node.Delivery) (node.DeliveryChoice, error) { return a.confirmDelivery(ctx, d, *yes, o) }
+	return func(ctx context.Context, d *node.Delivery) (node.DeliveryChoice, error) {
+		return a.confirmDelivery(ctx, d, *yes, o)
+	}
 }
 
 // confirmDelivery shows what would become of the records and asks.
