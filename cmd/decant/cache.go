@@ -293,8 +293,8 @@ func rememberedCache() (string, error) {
 		return "", nil // no home, no configuration
 	}
 	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return "", nil // a transfer works without; another user's configuration is not ours
 	}
 	if err != nil {
 		return "", fmt.Errorf("configuration: %w", err)
