@@ -896,7 +896,8 @@ func (s *sending) fetchReceipt(ctx context.Context, box *inbox, wait time.Durati
 				return err
 			}
 			kill.Point(kill.SenderReceipt)
-			return nil // the message goes with the session; whoever keeps it may be gone already
+			s.courtesy(ctx, box, ms[i].Sequence)
+			return nil
 		}
 	}
 	for i := range ms { // whoever asks again may have found the packs since: a receipt counts more
@@ -910,6 +911,13 @@ func (s *sending) fetchReceipt(ctx context.Context, box *inbox, wait time.Durati
 		}
 	}
 	return nil
+}
+
+// courtesy acknowledges a message that goes with the session anyway: whoever keeps it may be gone already.
+func (s *sending) courtesy(ctx context.Context, box *inbox, sequence uint64) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = box.ack(ctx, sequence)
 }
 
 // acceptAgain takes packs that the receiver has lost out of the journal, so that the next

@@ -210,17 +210,22 @@ func (p *passage) undergo(t *testing.T, ctx context.Context, x parting) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, p.w.part(p.corner, x.cut, false)) }()
-	early := !p.mayWipe(t) // the receipt is not with the old device yet
 	stopped.Signal(syscall.SIGCONT)
-	select {
-	case <-time.After(x.lasts): // the parting itself
-	case <-ctx.Done():
-		return ctx.Err()
+	underway := time.After(min(time.Second, x.lasts/2)) // what had been sent when the paths were cut
+	over := time.After(x.lasts)                         // the parting itself
+	for early := false; ; {
+		select {
+		case <-underway:
+			early = !p.mayWipe(t) // the receipt is not with the old device yet
+		case <-over:
+			if isolated := x.cut[0] && x.cut[2]; isolated && early && p.mayWipe(t) {
+				t.Errorf("%s: the old device reaches nobody, and may be wiped", x.point)
+			}
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	if isolated := x.cut[0] && x.cut[2]; p.mayWipe(t) && isolated && early {
-		t.Errorf("%s: the old device reaches nobody, and may be wiped", x.point)
-	}
-	return nil
 }
 
 // mayWipe asks the old device. Where it says yes, everything must have arrived.
