@@ -915,7 +915,7 @@ func (s *sending) fetchReceipt(ctx context.Context, box *inbox, wait time.Durati
 
 // courtesy acknowledges a message that goes with the session anyway: whoever keeps it may be gone already.
 func (s *sending) courtesy(ctx context.Context, box *inbox, sequence uint64) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	_ = box.ack(ctx, sequence)
 }
