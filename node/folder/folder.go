@@ -258,7 +258,7 @@ func fail(op string, err error) error {
 		return wire.Fail(wire.NoSpace, op)
 	case isQuota(err):
 		return wire.Fail(wire.QuotaSpace, op)
-	case isGone(err):
+	case isGone(err), errors.Is(err, fs.ErrNotExist): // what may be missing has its status by now: its place was taken away
 		return fmt.Errorf("%w: %s: %w", ErrAway, op, err)
 	}
 	return fmt.Errorf("%s: %w", op, err)
