@@ -149,7 +149,7 @@ func (cfg *Config) openGoals(ctx context.Context, names []string) (all []deliver
 
 // Offer is one thing on this device that could be sent.
 type Offer struct {
-	Name  string // of the source: "bookmarks:/home/ann/.mozilla/firefox/x.default"; a directory's path for photos and documents
+	Name  string // of the source: "bookmarks:/home/ann/.mozilla/firefox/x.default"; a directory's path for documents
 	Found []item.Found
 	Err   error // it is there and can't be read
 }
@@ -173,6 +173,13 @@ func Discover(ctx context.Context, cfg Config, home string) (offers []Offer) {
 			if offers = append(offers, o); ctx.Err() != nil {
 				return offers
 			}
+		}
+	}
+	for _, dir := range documents(home) {
+		o := Offer{Name: dir}
+		o.Found, o.Err = surveyFiles(ctx, dir)
+		if offers = append(offers, o); ctx.Err() != nil {
+			return offers
 		}
 	}
 	return offers

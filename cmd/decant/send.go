@@ -38,7 +38,7 @@ func (a *app) sendCmd() *cobra.Command {
 		Short: "Send a collection to the new device",
 		Long: `Sends the files and directories that are named, whole, and the records of the
 sources that are named (vcf:FILE, dav:URL, bookmarks:PROFILE; ` + "`decant import --help`" + `
-lists them). Without any it looks what can be moved from this device, shows it
+lists them; folder:DIR is the directory DIR). Without any it looks what can be moved from this device, shows it
 and asks. The new device shows a code (decant receive): type it here, or paste
 its link. With --ticket the new
 device need not exist yet: twelve words are shown that it will ask for, and
@@ -89,23 +89,22 @@ func addSendFlags(cmd *cobra.Command, o *sendFlags) {
 func (a *app) send(ctx context.Context, names []string, o sendFlags) error {
 	var paths, sources []string
 	for _, name := range names {
-		if _, err := os.Lstat(name); err != nil && node.IsPlace(name) {
+		_, err := os.Lstat(name)
+		dir, isFolder := strings.CutPrefix(name, "folder:")
+		switch {
+		case err == nil:
+			paths = append(paths, name)
+		case isFolder && dir != "":
+			paths = append(paths, dir) // what --to and --from mean by it is another matter
+		case node.IsPlace(name):
 			sources = append(sources, name)
-		} else {
+		default:
 			paths = append(paths, name)
 		}
 	}
 	sources = expand(sources)
 	if err := checkPlaces(sources, true); err != nil {
 		return err
-	}
-	for _, p := range paths {
-		if _, err := os.Stat(p); err != nil {
-			return usage("", "%s can't be sent: %v", show.Name(p), cause(err))
-		}
-		if dir := strings.TrimPrefix(o.via, "folder:"); o.via != "" && inside(dir, p) {
-			return usage("name another folder", "%s lies inside what is to be sent", show.Name(dir))
-		}
 	}
 	if len(names) == 0 {
 		cfg, err := a.config()
@@ -115,6 +114,9 @@ func (a *app) send(ctx context.Context, names []string, o sendFlags) error {
 		if paths, sources, err = a.choose(ctx, cfg, o.all); err != nil {
 			return err
 		}
+	}
+	if err := checkPaths(paths, o.via); err != nil {
+		return err
 	}
 	a.interrupted = "pausing; press again to stop at once"
 	return a.withEngine(func(eng engine, cfg node.Config) error {
@@ -130,6 +132,19 @@ func (a *app) send(ctx context.Context, names []string, o sendFlags) error {
 		opts.Paths, opts.Sources = paths, sources
 		return a.runSend(ctx, eng, opts)
 	})
+}
+
+// checkPaths refuses paths that aren't there, and a folder for the blobs that lies in one of them.
+func checkPaths(paths []string, via string) error {
+	for _, p := range paths {
+		if _, err := os.Stat(p); err != nil {
+			return usage("", "%s can't be sent: %v", show.Name(p), cause(err))
+		}
+		if dir := strings.TrimPrefix(via, "folder:"); via != "" && inside(dir, p) {
+			return usage("name another folder", "%s lies inside what is to be sent", show.Name(dir))
+		}
+	}
+	return nil
 }
 
 // sendOptions turns flags into options; paths and session are the caller's.
