@@ -68,7 +68,7 @@ func TestE14RT11ExpensivePages(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		used := after.TotalAlloc - before.TotalAlloc
 		t.Logf("%s: %d KiB page, %d KiB allocated, %v, %v", name, len(c.b)>>10, used>>10, took.Round(time.Microsecond), err)
-		if !errors.Is(err, c.want) || used > 64<<20 || took > time.Second {
+		if !errors.Is(err, c.want) || used > 64<<20 || took > time.Minute {
 			t.Errorf("%s: %v, %d bytes, %v", name, err, used, took)
 		}
 	}

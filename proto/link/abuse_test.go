@@ -324,7 +324,7 @@ func TestLimitsHold(t *testing.T) {
 				dialers = append(dialers, d)
 			}
 			over := dialer(t, DialConfig{Server: s.Server(), Carrier: carrier})
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if _, err := post(ctx, over, nil); err == nil || ctx.Err() != nil {
 				t.Fatalf("fourth connection of one address: %v", err)
@@ -350,14 +350,15 @@ func TestRT17ConnRate(t *testing.T) {
 		_, err := post(t.Context(), d, nil)
 		return err
 	}
-	refused := 0
+	began, admitted := time.Now(), 0
 	for range 60 {
-		if try() != nil {
-			refused++
+		if try() == nil {
+			admitted++
 		}
 	}
-	if refused == 0 || refused > 40 {
-		t.Fatalf("%d of 60 refused, want up to 40", refused)
+	// Twenty at once, and two more a second, which on a slow machine may be all of them.
+	if most := 21 + int(2*time.Since(began).Seconds()); admitted < 20 || admitted > most {
+		t.Fatalf("%d of 60 admitted, want 20 to %d", admitted, most)
 	}
 	within(t, "let in again", func() bool { return try() == nil })
 }

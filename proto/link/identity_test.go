@@ -143,7 +143,7 @@ type deadlined interface {
 }
 
 func getStream(st deadlined) error {
-	st.SetDeadline(time.Now().Add(10 * time.Second))
+	st.SetDeadline(time.Now().Add(time.Minute))
 	if err := multistream.SelectProtoOrFail(protocol.ID(wire.ProtocolID), io.ReadWriteCloser(st)); err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func getStream(st deadlined) error {
 // get asks the echo handler; nil means that it answered.
 func get(c deadlined) error {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: decant\r\n\r\n"); err != nil {
 		return err
 	}
@@ -309,7 +309,7 @@ func TestL1NothingRevealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	pid := peerID(s.Server().Peer)
 	h.swarm.Peerstore().AddAddrs(pid, hostAddrs(s.Addr().AddrPort().Addr(), uint16(s.Addr().Port)), time.Hour)
@@ -346,7 +346,7 @@ func TestRT17DeviceTakesNoStreams(t *testing.T) {
 	if err != nil {
 		return // our own limits forbid a server to open streams
 	}
-	st.SetDeadline(time.Now().Add(10 * time.Second))
+	st.SetDeadline(time.Now().Add(time.Minute))
 	if err := multistream.SelectProtoOrFail(protocol.ID(wire.ProtocolID), io.ReadWriteCloser(st)); err == nil {
 		t.Fatal("the device took a stream")
 	}
@@ -370,7 +370,7 @@ func TestRT17Streams(t *testing.T) {
 		if err != nil {
 			break
 		}
-		st.SetDeadline(time.Now().Add(10 * time.Second))
+		st.SetDeadline(time.Now().Add(time.Minute))
 		if multistream.SelectProtoOrFail(protocol.ID(wire.ProtocolID), io.ReadWriteCloser(st)) == nil {
 			got++
 		}

@@ -199,7 +199,7 @@ func TestL1NothingTold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.SetDeadline(time.Now().Add(10 * time.Second))
+			s.SetDeadline(time.Now().Add(time.Minute))
 			if err := multistream.SelectProtoOrFail(p, io.ReadWriteCloser(s)); err == nil {
 				t.Errorf("the %s speaks %s", who, p)
 			}

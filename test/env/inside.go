@@ -49,7 +49,7 @@ func NewInside(tb testing.TB, dir string, wrap Wrap, log io.Writer) *Inside {
 	}
 	in.Address = l.Server()
 	tb.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		s.Drain(ctx)
 		l.Shutdown(ctx)

@@ -101,15 +101,15 @@ func (s *Server) Process() *Process { return s.proc.Load() }
 // Kill ends the process with SIGKILL.
 func (s *Server) Kill() { s.proc.Load().Kill() }
 
-// Stop ends the process with SIGTERM and waits for it, half a minute at most.
+// Stop ends the process with SIGTERM and waits for it, a minute at most.
 func (s *Server) Stop() (*Result, error) {
 	s.proc.Load().Signal(syscall.SIGTERM)
 	select {
 	case <-s.proc.Load().Done():
 		return s.proc.Load().Wait(), nil
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		s.proc.Load().Kill()
-		return s.proc.Load().Wait(), errors.New("the server did not stop within half a minute")
+		return s.proc.Load().Wait(), errors.New("the server did not stop within a minute")
 	}
 }
 

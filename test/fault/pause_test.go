@@ -61,7 +61,7 @@ func newDays(t *testing.T, route node.Route) *days {
 	}
 	d.at = l.Server()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		l.Shutdown(ctx)
 		if err := d.server.Close(); err != nil {

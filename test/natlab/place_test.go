@@ -65,27 +65,26 @@ func TestComingAndGoing(t *testing.T) {
 	seen(phone, second)
 }
 
-// sink counts how long each connection's bytes take, from the first read to the end.
-func sink(t *testing.T, d *Device) (at netip.AddrPort, took <-chan time.Duration) {
+// sink tells when each connection's bytes are all there.
+func sink(t *testing.T, d *Device) (at netip.AddrPort, all <-chan time.Time) {
 	t.Helper()
-	c := make(chan time.Duration, 1)
+	c := make(chan time.Time, 1)
 	return accept(t, d, func(conn net.Conn) {
-		conn.Read(make([]byte, 64<<10))
-		began := time.Now()
 		io.Copy(io.Discard, conn)
-		c <- time.Since(began)
+		c <- time.Now()
 	}), c
 }
 
-// pour sends for a second at a rate and compares how long that takes.
-func pour(t *testing.T, from *Device, to netip.AddrPort, took <-chan time.Duration, rate int) {
+// pour sends for a second at a rate. It may take longer on a slow machine, and never less, but for what the queue lets through at once.
+func pour(t *testing.T, from *Device, to netip.AddrPort, all <-chan time.Time, rate int) {
 	t.Helper()
 	c := dial(t, from, to)
+	began := time.Now()
 	_, err := c.Write(make([]byte, rate))
 	must(t, err)
 	must(t, c.Close())
-	if got := float64(rate) / (<-took).Seconds(); got > 1.1*float64(rate) || got < 0.3*float64(rate) {
-		t.Errorf("%.0f bytes a second, want about %d", got, rate)
+	if took := (<-all).Sub(began); took < 900*time.Millisecond || took > patience {
+		t.Errorf("%d bytes at as many a second took %v", rate, took)
 	}
 }
 
@@ -94,8 +93,8 @@ func TestRate(t *testing.T) {
 	t.Parallel()
 	const rate = 2_500_000
 	l := Test(t)
-	at, took := sink(t, public(t, l, Cable{}))
-	pour(t, device(t, home(t, l, PortRestricted, Cable{Rate: rate}), Cable{}), at, took, rate)
+	at, all := sink(t, public(t, l, Cable{}))
+	pour(t, device(t, home(t, l, PortRestricted, Cable{Rate: rate}), Cable{}), at, all, rate)
 }
 
 // TestCap has a home from which two others are reached at different rates.
@@ -106,9 +105,9 @@ func TestCap(t *testing.T) {
 	d := device(t, h, Cable{})
 	for _, rate := range []int{2_500_000, 1_000_000} {
 		other := public(t, l, Cable{})
-		at, took := sink(t, other)
+		at, all := sink(t, other)
 		must(t, h.Cap(other.Addr(), int64(rate)))
-		pour(t, d, at, took, rate)
+		pour(t, d, at, all, rate)
 	}
 }
 

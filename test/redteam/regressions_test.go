@@ -60,9 +60,7 @@ func TestR10RecommitAfterRestore(t *testing.T) {
 	if _, err := old.Send(w.context(), node.SendOptions{Paths: []string{src}, Ticket: true, ShowTicket: func(string, string) {}}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel = context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	_, err := w.open("new").Receive(ctx, node.ReceiveOptions{To: w.path("to"), Confirm: yes, AskTicket: func(context.Context) (string, error) { return ticket, nil }})
+	_, err := w.open("new").Receive(w.context(), node.ReceiveOptions{To: w.path("to"), Confirm: yes, AskTicket: func(context.Context) (string, error) { return ticket, nil }})
 	if err != nil {
 		t.Errorf("the sender says that everything is stored; the receiver: %v", err)
 	}

@@ -32,7 +32,7 @@ import (
 func TestMain(m *testing.M) { env.Main(m) }
 
 // patience bounds everything that has to end by itself.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // exchange is one request and the real server's answer to it, which a lie may change before it goes out.
 type exchange struct {
@@ -234,7 +234,7 @@ func (w *world) hangUp() {
 	if w.link == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if w.server != nil {
 		w.server.Drain(ctx)

@@ -272,7 +272,7 @@ func TestRT18Limits(t *testing.T) {
 			if err := check(data, records); err != nil {
 				t.Fatal(err)
 			}
-			if len(records) != c.records || took > 10*time.Second || after.TotalAlloc-before.TotalAlloc > c.memory {
+			if len(records) != c.records || took > time.Minute || after.TotalAlloc-before.TotalAlloc > c.memory {
 				t.Errorf("%d records, %v, %d bytes allocated", len(records), took, after.TotalAlloc-before.TotalAlloc)
 			}
 		})

@@ -117,7 +117,7 @@ func TestRT18LinearTime(t *testing.T) {
 			s.Value(64)
 			s.Param("TZID")
 		}
-		if took := time.Since(start); took > 20*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%s: %v", name, took)
 		}
 	}

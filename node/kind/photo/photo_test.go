@@ -200,7 +200,7 @@ func TestRT20Bounded(t *testing.T) {
 		for i, v := range variants {
 			start := time.Now()
 			got := TakenAt(v)
-			if took := time.Since(start); took > time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("%s, variant %d: %v", p, i, took)
 			}
 			checkTime(t, got)
@@ -230,7 +230,7 @@ func FuzzTakenAt(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		start := time.Now()
 		checkTime(t, TakenAt(b))
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Fatalf("took %v", took)
 		}
 	})
