@@ -15,7 +15,8 @@ import (
 // Backoff with full jitter: the n-th repetition comes after a random part of
 // min(backoffCap, backoffBase·2ⁿ), so devices that lost a server together come back
 // spread out. While the server can't be reached only one operation of a Remote tries
-// at a time; when it gets through, the others follow within eight bases.
+// at a time; when it gets through, the others follow within eight bases. A long poll lets
+// the next try while it lasts: its answer may be most of a minute in coming from a server that is back.
 const (
 	backoffBase = 200 * time.Millisecond
 	backoffCap  = 30 * time.Second
@@ -90,7 +91,7 @@ func (r *retrier) kicks() <-chan struct{} {
 }
 
 // do calls attempt until it succeeds, fails for good, ctx ends or the limit is over.
-// extra is added to the limit.
+// extra, for which the server may wait before it answers, is added to the limit.
 func (r *retrier) do(ctx context.Context, extra time.Duration, attempt func(context.Context) error) (err error) {
 	start := time.Now()
 	var told, token bool
@@ -101,8 +102,12 @@ func (r *retrier) do(ctx context.Context, extra time.Duration, attempt func(cont
 	}()
 	for n := 0; ; n++ {
 		limit, began := r.limit(extra), time.Now()
-		err = r.try(ctx, start, limit, attempt)
 		probed := token
+		if token && extra > 0 {
+			<-r.probe
+			token = false
+		}
+		err = r.try(ctx, start, limit, attempt)
 		if token {
 			<-r.probe
 			token = false

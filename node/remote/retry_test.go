@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -150,6 +151,58 @@ func TestR14Kick(t *testing.T) {
 		}
 	})
 }
+
+// TestLongPollProbes: when a long poll is the first to get through to a server that was away, what waits beside it does not
+// wait for its answer.
+func TestLongPollProbes(t *testing.T) {
+	for range 20 { // the waits are random
+		synctest.Test(t, longPollProbes)
+	}
+}
+
+func longPollProbes(t *testing.T) {
+	back := make(chan struct{}) // closed by the third poll, which gets through
+	polls := 0
+	r, err := New(Config{FirstContact: -1, Transport: carrier(func(q *http.Request) (*http.Response, error) {
+		if strings.HasSuffix(q.URL.Path, "/Fetch") {
+			if polls++; polls == 3 {
+				close(back)
+				time.Sleep(wire.MaxWait)
+			}
+		}
+		select {
+		case <-back:
+			return answers(nil).RoundTrip(q)
+		default:
+			return nil, syscall.ECONNREFUSED
+		}
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 2)
+	go func() {
+		_, _, err := r.Mailbox(id.Scope{}).Fetch(t.Context(), 0, wire.MaxWait)
+		ended <- err
+	}()
+	go func() { ended <- r.Release(t.Context(), id.Scope{}) }()
+	<-back
+	began := time.Now()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d >= wire.MaxWait {
+		t.Errorf("released %v after the server was back, when the poll was answered", d)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// carrier is a transport.
+type carrier func(*http.Request) (*http.Response, error)
+
+func (c carrier) RoundTrip(r *http.Request) (*http.Response, error) { return c(r) }
 
 // TestFinal: what repeating can't mend is told at once.
 func TestFinal(t *testing.T) {
