@@ -170,7 +170,7 @@ func (d *Desk) putBlob(ctx context.Context, caller id.Peer, r *http.Request, rc 
 	done()
 	switch {
 	case reading.over():
-		return nil
+		return wire.Busy // who still listens asks again, and hears whether that one had the same bytes
 	case err != nil:
 		return wire.Malformed // the connection is gone, or cut because nothing came
 	}
