@@ -21,7 +21,7 @@ import (
 // inTerminal runs the command on a pseudo-terminal and returns all that it wrote there.
 func inTerminal(t *testing.T, env []string, typed string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "decant", args...) // testscript.Main has put it on the path
 	cmd.Env = append(append(os.Environ(), "TERM=xterm-256color"), env...)

@@ -45,8 +45,8 @@ func (w *world) reach(t testing.TB, class wire.Class) (*remote.Remote, id.Sessio
 	return r, sid
 }
 
-// promptly is well below what the carriers allow a peer that stalls.
-const promptly = 20 * time.Second
+// promptly is well below what the carriers allow a peer that stalls, of several requests together.
+const promptly = time.Minute
 
 // TestDeliverOverTheLink delivers over the carriers of two devices: to a desk that is
 // busy at first, which makes the sender ask before it sends, and to one that takes all.

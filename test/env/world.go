@@ -26,7 +26,7 @@ type WorldOptions struct {
 	Build  Build
 	Record bool // the proxy records every byte below Dir/wire
 	Server ServerOptions
-	Limit  time.Duration // for everything; default two minutes
+	Limit  time.Duration // for everything; default five minutes
 }
 
 // NewWorld starts a server and a proxy, which end with the test.
@@ -37,7 +37,7 @@ func NewWorld(tb testing.TB, o WorldOptions) *World {
 		tb.Fatal(err)
 	}
 	if o.Limit == 0 {
-		o.Limit = 2 * time.Minute
+		o.Limit = 5 * time.Minute
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.Limit)
 	tb.Cleanup(cancel)

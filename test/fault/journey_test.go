@@ -122,7 +122,7 @@ func (j journey) run(t *testing.T, src string) *arrived {
 		}
 		return append(slices.Clone(j.env), env.KillLives(j.kill[side]...))
 	}
-	w := env.NewWorld(t, env.WorldOptions{Build: j.build, Limit: 2 * time.Minute, Server: env.ServerOptions{Env: with("server"), Args: []string{"--fast-only"}}})
+	w := env.NewWorld(t, env.WorldOptions{Build: j.build, Server: env.ServerOptions{Env: with("server"), Args: []string{"--fast-only"}}})
 	a := &arrived{w: w, mode: j.mode, to: target(t, w.Dir), into: apps(t, w.Dir), sources: archives(t, w.Dir)}
 	first := w.Server.Process()
 	stop := w.Server.KeepAlive()

@@ -106,12 +106,21 @@ func TestRT15ParallelGuesses(t *testing.T) {
 	}
 }
 
+// killable returns the path of the build that can be killed. Tests call it before anything that has only so much time: on a slow machine
+// building takes longer than all that follows.
+func killable(t *testing.T) string {
+	t.Helper()
+	bin, err := env.Binary(env.Faulty)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
 // receiver is a process of the build that can be killed.
 func (w *world) receiver(ctx context.Context, points ...string) *env.Process {
 	w.t.Helper()
-	bin, err := env.Binary(env.Faulty)
-	w.must(err)
-	c := env.Command{Path: bin, Args: []string{"--json", "--server", w.address.String(), "--carrier", "fast", "--state", w.path("new"),
+	c := env.Command{Path: killable(w.t), Args: []string{"--json", "--server", w.address.String(), "--carrier", "fast", "--state", w.path("new"),
 		"receive", "--yes", "--to", w.path("to")}}
 	if len(points) > 0 {
 		c.Env = []string{env.KillEnv(points...)}
@@ -134,6 +143,7 @@ func codeOf(t *testing.T, ctx context.Context, p *env.Process) string {
 // TestP2KilledAfterCounting kills the receiver each time that it has counted a guess and not yet answered. What it owes is
 // answered by its next life, at no further cost; no more than three guesses are ever answered.
 func TestP2KilledAfterCounting(t *testing.T) {
+	killable(t)
 	w := newWorld(t)
 	tap := w.tap(nil)
 	ctx, r := w.context(), w.rogue()
@@ -165,6 +175,7 @@ func TestP2KilledAfterCounting(t *testing.T) {
 
 // TestP2KilledAtAnyTime kills the receiver as soon as a guess reaches it, which is before, while or after it counts.
 func TestP2KilledAtAnyTime(t *testing.T) {
+	killable(t)
 	w := newWorld(t)
 	tap := w.tap(nil)
 	ctx, r := w.context(), w.rogue()
@@ -210,13 +221,12 @@ func TestP2KilledAtAnyTime(t *testing.T) {
 // TestP2TypedCodeIsSpentOnce kills the sender between typing a code and handing the keys over. What is typed into its later
 // lives is not looked at: one message 1 leaves it, and the exchange that was begun succeeds.
 func TestP2TypedCodeIsSpentOnce(t *testing.T) {
+	bin := killable(t)
 	w := newWorld(t)
 	src := w.collection()
 	tap := w.tap(nil)
 	j := w.journey()
 	at := w.rogue().find(j.code().code)
-	bin, err := env.Binary(env.Faulty)
-	w.must(err)
 	typed := at.code.String()
 	for _, point := range []string{"sender/guess", "sender/paired", ""} {
 		c := env.Command{Path: bin, Secret: typed, Args: []string{"--json", "--server", w.address.String(), "--carrier", "fast",
