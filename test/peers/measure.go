@@ -256,16 +256,22 @@ func (sc *score) compare(name string, r item.Record, now target.Existing, said [
 	sc.Strict += result.StrictProperties
 	sc.StrictKept += result.StrictKept
 	sc.Silent += len(result.Silent())
+	for _, l := range result.Changed {
+		if l.Reported == nil {
+			sc.lost = append(sc.lost, fmt.Sprintf("unexplained form: %s: %s: %+v", name, r.Label, l.Property))
+		}
+	}
 	for _, l := range result.Lost {
-		if decoded(l, after) {
+		text, foreign := shiftJIS(l)
+		if foreign && l.Reported == nil && (holds(after, l.FullName(), text) || explained(said, l.FullName(), text)) {
+			sc.Silent--
+		}
+		if foreign && holds(after, l.FullName(), text) {
 			sc.Kept++
-			if l.Reported == nil {
-				sc.Silent--
-			}
 			continue
 		}
 		mark := "reported"
-		if l.Reported == nil && (utf8.ValidString(l.Value) || !slices.ContainsFunc(said, func(c item.Change) bool { return c.Property == l.FullName() })) {
+		if l.Reported == nil && !(foreign && explained(said, l.FullName(), text)) {
 			mark = "SILENT"
 			sc.SilentLost++
 		}
@@ -287,23 +293,30 @@ func report(changes []item.Change) []fidelity.Change {
 	return out
 }
 
-// decoded counts as kept what test/fidelity, which knows the standard library only, can't compare: text in Shift_JIS whose
-// translation has arrived. Raw is looked at, because the second byte of some characters is a backslash there.
-func decoded(l fidelity.Loss, after *fidelity.Document) bool {
+// shiftJIS translates what test/fidelity, which knows the standard library only, can't compare; ok is whether it is text
+// in Shift_JIS. Raw is looked at, because the second byte of some characters is a backslash there.
+func shiftJIS(l fidelity.Loss) (text string, ok bool) {
 	raw, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(l.Raw)))
 	if err != nil || utf8.Valid(raw) {
-		return false
+		return "", false
 	}
-	text, err := japanese.ShiftJIS.NewDecoder().String(string(raw))
-	if err != nil {
-		return false
-	}
-	for _, r := range after.Records {
-		for _, p := range r.Properties {
-			if p.FullName() == l.FullName() && strings.TrimRight(p.Raw, ";") == strings.TrimRight(text, ";") {
-				return true
-			}
+	text, err = japanese.ShiftJIS.NewDecoder().String(string(raw))
+	return strings.TrimRight(text, ";"), err == nil
+}
+
+// holds reports whether a property with a text has arrived, empty parts at its end aside.
+func holds(d *fidelity.Document, name, text string) bool {
+	for _, r := range d.Records {
+		if slices.ContainsFunc(r.Properties, func(p fidelity.Property) bool { return p.FullName() == name && strings.TrimRight(p.Raw, ";") == text }) {
+			return true
 		}
 	}
 	return false
+}
+
+// explained reports whether it was said that a text has become something else. That it was translated is no explanation.
+func explained(said []item.Change, name, text string) bool {
+	return slices.ContainsFunc(said, func(c item.Change) bool {
+		return c.Property == name && c.Effect != item.EffectAdded && strings.TrimRight(c.After, ";") != text
+	})
 }

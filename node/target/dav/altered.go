@@ -1,6 +1,7 @@
 package dav
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -12,20 +13,24 @@ import (
 const maxAltered = 1000
 
 // Altered tells what a server made of a record that was written: a Change for each
-// property that it does not hold any more, holds otherwise, or has added. Order, folding, the way of escaping and
-// quoting, PRODID and time stamps of the server's own are no changes. Record and UID are those of what was written.
+// property that it does not hold any more, holds otherwise, or has added. Order, folding, the way of escaping plain text and of
+// quoting, PRODID and time stamps of the server's own are no changes; a separator that has become text is one, since the value
+// has fewer parts then. Record and UID are those of what was written.
 func Altered(k item.Kind, written, held []byte) (out []item.Change) {
 	if string(written) == string(held) {
 		return nil
 	}
 	before, after := facts(written), facts(held)
 	m := matching{before: before, after: after, used: make([]bool, len(after)), done: make([]bool, len(before))}
-	m.pair(func(f *fact) string { return f.path + "\x00" + f.text + "\x00" + f.form }, nil)
+	m.pair(func(f *fact) string { return f.path + "\x00" + f.text + "\x00" + f.form + "\x00" + f.cuts }, nil)
 	change := func(f *fact, e item.Effect, why, from, to string) {
 		if len(out) < maxAltered {
 			out = append(out, item.Change{Kind: k, Property: f.path, Effect: e, Why: why, Before: shown(from), After: shown(to)})
 		}
 	}
+	m.pair(func(f *fact) string { return f.path + "\x00" + f.text + "\x00" + f.form }, func(b, a *fact) {
+		change(b, item.EffectAltered, "the server reads its separators otherwise", b.raw, a.raw)
+	})
 	m.pair(func(f *fact) string { return f.path + "\x00" + f.text }, func(b, a *fact) {
 		change(b, item.EffectAltered, "the server wrote it with other parameters", b.line, a.line)
 	})
@@ -54,7 +59,9 @@ func (t *Target) Altered(k item.Kind, written, held []byte) []item.Change {
 type fact struct {
 	path string // "VEVENT/VALARM/TRIGGER"
 	text string // its value, decoded
+	cuts string // where it is no plain text: how many parts its separators make
 	form string // its group and parameters
+	raw  string // its value with its escapes
 	line string
 }
 
@@ -67,7 +74,7 @@ func facts(data []byte) (out []fact) {
 			if p.Blank() || name == "PRODID" || name == "VERSION" || name == "REV" || name == "DTSTAMP" {
 				continue
 			}
-			out = append(out, fact{path: path + name, text: text(p), form: form(p), line: strings.TrimRight(string(p.Raw()), "\r\n")})
+			out = append(out, fact{path: path + name, text: text(p), cuts: cuts(p), form: form(p), raw: p.Decoded(), line: strings.TrimRight(string(p.Raw()), "\r\n")})
 		}
 		for child := range c.Components() {
 			below := path
@@ -86,6 +93,35 @@ func text(p *contentline.Property) string {
 		return p.Value()
 	}
 	return p.Text()
+}
+
+// plain are properties that are one text, address or number, whose semicolons and commas are that text's however they are
+// written. Any other may have parts.
+var plain = map[string]bool{
+	"FN": true, "NOTE": true, "TITLE": true, "ROLE": true, "LABEL": true, "MAILER": true, "SORT-STRING": true, "UID": true, "URL": true, "EMAIL": true,
+	"TEL": true, "IMPP": true, "KIND": true, "LANG": true, "RELATED": true, "MEMBER": true, "SOURCE": true, "NAME": true, "XML": true, "X-ABLABEL": true,
+	"SUMMARY": true, "DESCRIPTION": true, "LOCATION": true, "COMMENT": true, "CONTACT": true, "TZNAME": true, "TZID": true, "ATTENDEE": true,
+	"ORGANIZER": true, "X-WR-CALNAME": true, "X-WR-CALDESC": true,
+}
+
+// cuts counts the semicolons and commas of a value that no backslash makes text.
+func cuts(p *contentline.Property) string {
+	if plain[p.Name()] || p.Encoding() == "BASE64" {
+		return ""
+	}
+	v := p.Decoded()
+	semicolons, commas := 0, 0
+	for i := 0; i < len(v); i++ {
+		switch v[i] {
+		case '\\':
+			i++
+		case ';':
+			semicolons++
+		case ',':
+			commas++
+		}
+	}
+	return fmt.Sprintf("%d;%d", semicolons, commas)
 }
 
 func form(p *contentline.Property) string {
