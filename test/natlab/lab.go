@@ -77,30 +77,52 @@ func (l *Lab) Close() {
 func (l *Lab) Part(a, b netip.Addr) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.parts {
-		if err := l.internet.run(partRules, "nft", "-f", "-"); err != nil {
-			return err
-		}
-		l.parts = true
+	if err := l.canPart(); err != nil {
+		return err
 	}
-	return l.parted("add", a, b)
+	return l.parted("add", "pairs", a, b)
+}
+
+// PartTCP is Part for TCP alone, and for good: between the two there is only UDP then.
+func (l *Lab) PartTCP(a, b netip.Addr) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.canPart(); err != nil {
+		return err
+	}
+	return l.parted("add", "parted", a, b)
 }
 
 // Unite ends what Part began.
 func (l *Lab) Unite(a, b netip.Addr) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.parted("delete", a, b)
+	return l.parted("delete", "pairs", a, b)
+}
+
+// canPart makes the table for Part and PartTCP. The caller holds mu.
+func (l *Lab) canPart() error {
+	if l.parts {
+		return nil
+	}
+	err := l.internet.run(partRules, "nft", "-f", "-")
+	l.parts = err == nil
+	return err
 }
 
 const partRules = `table ip parts {
 	set pairs { typeof ip saddr . ip daddr; }
-	chain forward { type filter hook forward priority filter; ip saddr . ip daddr @pairs drop; }
+	set parted { typeof ip saddr . ip daddr; }
+	chain forward {
+		type filter hook forward priority filter
+		ip saddr . ip daddr @pairs drop
+		meta l4proto tcp ip saddr . ip daddr @parted drop
+	}
 }
 `
 
-func (l *Lab) parted(verb string, a, b netip.Addr) error {
-	return l.internet.run(fmt.Sprintf("%s element ip parts pairs { %v . %v, %v . %v }\n", verb, a, b, b, a), "nft", "-f", "-")
+func (l *Lab) parted(verb, set string, a, b netip.Addr) error {
+	return l.internet.run(fmt.Sprintf("%s element ip parts %s { %v . %v, %v . %v }\n", verb, set, a, b, b, a), "nft", "-f", "-")
 }
 
 func (l *Lab) namespace() (*Namespace, error) {

@@ -119,6 +119,12 @@ func (n *Namespace) Start(ctx context.Context, c env.Command) (p *env.Process, e
 
 // run runs a program to its end inside the namespace.
 func (n *Namespace) run(stdin, name string, args ...string) error {
+	_, err := n.output(stdin, name, args...)
+	return err
+}
+
+// output is run, and returns what the program said.
+func (n *Namespace) output(stdin, name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -129,9 +135,9 @@ func (n *Namespace) run(stdin, name string, args ...string) error {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		return fmt.Errorf("natlab: %s %s: %w\n%s\n%s", name, strings.Join(args, " "), err, stdin, out.String())
+		return "", fmt.Errorf("natlab: %s %s: %w\n%s\n%s", name, strings.Join(args, " "), err, stdin, out.String())
 	}
-	return nil
+	return out.String(), nil
 }
 
 // ip runs commands of the program ip, one a line.

@@ -163,6 +163,30 @@ func TestCutWire(t *testing.T) {
 	}
 }
 
+// TestPartingTCP leaves two homes nothing but UDP for each other; what each does with a third place stays.
+func TestPartingTCP(t *testing.T) {
+	t.Parallel()
+	l := Test(t)
+	one, two, server := public(t, l, Cable{}), public(t, l, Cable{}), public(t, l, Cable{})
+	there, elsewhere := accept(t, two, mirror), accept(t, server, mirror)
+	at1, at2 := udp(t, one, 0), udp(t, two, 0)
+	dial(t, one, there)
+	must(t, l.PartTCP(one.Addr(), two.Addr()))
+	err := one.Do(func() error {
+		c, err := net.DialTimeout("tcp4", there.String(), 200*time.Millisecond)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	if err == nil {
+		t.Error("TCP passes")
+	}
+	say(t, at1, at(two, at2), "hello")
+	hear(t, at2)
+	dial(t, one, elsewhere)
+}
+
 // TestParting cuts two homes off each other while both reach a third place.
 func TestParting(t *testing.T) {
 	t.Parallel()
