@@ -400,7 +400,7 @@ func (x *reach) hint(addrs []string) {
 // route is the direct route for packs of a session.
 func (x *reach) route(sid id.Session, slots int) *transfer.Route {
 	blobs := x.data.Session(sid)
-	return &transfer.Route{Name: x.name, Put: blobs.Deliver, Kept: transfer.KeptDelivered, Slots: slots,
+	return &transfer.Route{Name: x.name, Put: blobs.Deliver, Kept: transfer.KeptDelivered, Slots: slots, Via: x.dial.Via,
 		Near: func() bool { return x.dial.Path() == link.PathLocal }, Doubted: x.dial.Doubted}
 }
 

@@ -135,7 +135,7 @@ func (s *sending) goDirect(ctx context.Context) error {
 		s.routes = transfer.NewRoutes()
 		if s.st.Home != homeDirect {
 			blobs := s.hub.home().Session(s.st.Session)
-			s.routes.Prefer(&transfer.Route{Name: func() string { return "stored" }, Kept: transfer.KeptStored, Slots: s.n.cfg.Streams,
+			s.routes.Prefer(&transfer.Route{Name: func() string { return "stored" }, Kept: transfer.KeptStored, Slots: s.n.cfg.Streams, Via: s.server.Peer.String,
 				Put: func(ctx context.Context, name id.Blob, _, blob []byte) error { return blobs.Put(ctx, name, blob) }})
 		}
 	}

@@ -32,6 +32,7 @@ type lane struct {
 	beside  gauge           // the same, of packs beside which another lane always had some
 	at      [maxSlots]gauge // the same, of packs with so many in flight less one
 	trial   trial
+	shared  bool // with a lane before it, which takes packs
 }
 
 // maxSlots is up to how many packs in flight are told apart.
@@ -173,7 +174,7 @@ func (a *attempt) hangs(now time.Time) bool {
 		so = now.Sub(l.changed)
 	}
 	switch {
-	case l.Doubted != nil && l.Doubted():
+	case l.doubted():
 		return so >= hedgeAfter
 	case need == 0:
 		return so >= hedgeNew
@@ -193,12 +194,25 @@ func (l *lane) stalls() time.Time {
 	return from.Add(max(stallAfter, unlike*l.needs.median()*time.Duration(l.busy())))
 }
 
-// up reports whether the lane takes packs and lets them through, as far as anybody knows.
-func (l *lane) up(now time.Time) bool {
-	if l.Doubted != nil && l.Doubted() {
+func (l *lane) doubted() bool { return l.Doubted != nil && l.Doubted() }
+
+// shares reports whether both lead through the same server.
+func (l *lane) shares(o *lane) bool {
+	if l == o || l.Via == nil || o.Via == nil {
 		return false
 	}
-	return l.refused == nil && !l.rest.After(now) && !l.suspect && (l.busy() == 0 || now.Before(l.stalls()))
+	via := l.Via()
+	return via != "" && via == o.Via()
+}
+
+// takes reports whether the lane is to be given packs, however long those take that it has.
+func (l *lane) takes(now time.Time) bool {
+	return l.refused == nil && !l.rest.After(now) && !l.doubted()
+}
+
+// up reports whether the lane takes packs and lets them through, as far as anybody knows.
+func (l *lane) up(now time.Time) bool {
+	return l.takes(now) && !l.suspect && (l.busy() == 0 || now.Before(l.stalls()))
 }
 
 // free reports whether there is a slot. Where there are other lanes to use, one whose rate is not known or that is tried again

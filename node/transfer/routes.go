@@ -41,6 +41,9 @@ type Route struct {
 	// Near says that both devices are in one network, so that whatever else leaves or reaches either of them takes from this
 	// route: others are not tried beside it in the first probeAfter. nil: no.
 	Near func() bool
+	// Via names what the route leads through, if others may too: the server that relays for one keeps what the other puts. Routes
+	// that share it share the link to it, so they are one as far as that carries: see Routes. It may change; nil or "": nothing that is known.
+	Via func() string
 	// Doubted says that packs may not get through now, so that others are used even if they are not to be tried beside it. nil: no.
 	Doubted func() bool
 	// Final says that an error can't go away by itself, so that the route is given up. nil: statuses that are not retryable.
@@ -57,9 +60,13 @@ type Route struct {
 // others together would be through with sooner, by what was measured of them: near the end of a transfer
 // nothing waits for a slow one.
 //
+// Of routes that lead through the same server the preferred one takes the packs. What another adds to it is found out by
+// trial, once the rate of the first is known: on a link that loses packets more connections carry more.
+//
 // A pack is in flight on one route, but for two cases. One that hangs is put on a second route too if that idles,
 // and so is, when no others are left to be put, one that the second route would be through with much sooner. The first to finish
-// counts. A route that fails rests with jittered backoff, and its pack goes to another at once.
+// counts. On two that lead through the same server a pack never is: where one is slow for the link's sake the other is too, and
+// one that is dead ends what is on it by itself. A route that fails rests with jittered backoff, and its pack goes to another at once.
 //
 // Safe for concurrent use; routes may come and go while packs are in flight.
 type Routes struct {
@@ -299,6 +306,11 @@ func (r *Routes) pick(now time.Time, may only, waited time.Duration) (_ *lane, a
 			soon(d)
 			continue
 		}
+		if r.held(now, l, may) {
+			soon(l.trial.shut.Sub(now))
+			soon(doubtEvery)
+			continue
+		}
 		if first != nil {
 			if r.shut(now, first, l) {
 				soon(l.trial.shut.Sub(now))
@@ -344,6 +356,21 @@ func (r *Routes) shut(now time.Time, first, l *lane) bool {
 	return t.shutAt(now)
 }
 
+// held reports whether l is left alone because a lane before it leads through the same server: until it is known what that one
+// carries by itself, and while it is not tried whether l adds anything. r.mu is held.
+func (r *Routes) held(now time.Time, l *lane, may only) bool {
+	i := slices.IndexFunc(r.lanes, func(x *lane) bool { return x == l || x.shares(l) && x.takes(now) })
+	shared := i >= 0 && r.lanes[i] != l
+	if shared != l.shared {
+		l.shared, l.trial = shared, trial{}
+		if shared {
+			l.trial.opened = now
+			l.trial.close(now, 0)
+		}
+	}
+	return shared && may(r.lanes[i]) && (l.trial.shutAt(now) || r.lanes[i].alone.n < trialPacks && l.beside.n == 0)
+}
+
 // pays reports whether a lane would be through with one more pack before the others together would be with it and everything
 // else that is left.
 func (r *Routes) pays(now time.Time, l *lane, usable []*lane) bool {
@@ -387,7 +414,7 @@ func (r *Routes) spare(a *attempt, may only) *attempt {
 	}
 	var best *lane
 	for _, l := range r.lanes {
-		if l == a.lane && !a.stale() || !may(l) || !l.up(now) {
+		if l == a.lane && !a.stale() || !may(l) || !l.up(now) || a.lane.shares(l) {
 			continue
 		}
 		ok := l.needs.n > 0 && l.free(true) && !l.trial.shutAt(now) && a.remaining(now) > 2*l.finish(0)+hedgeGain

@@ -205,6 +205,15 @@ func (d *PeerDialer) Path() Path {
 	return d.cur.path
 }
 
+// Via is the identity of the server that new requests are relayed by, as text; empty if they need none. What else goes to that
+// server takes from the same link.
+func (d *PeerDialer) Via() string {
+	if d.Path() != PathRelayed {
+		return ""
+	}
+	return d.e.cfg.Relay.Peer.String()
+}
+
 // Doubted reports whether there is no way, or one that has been in doubt for a while: what can go elsewhere had better.
 func (d *PeerDialer) Doubted() bool {
 	w := d.way()
