@@ -21,7 +21,15 @@ type Part struct {
 	Properties  map[string]int64 `json:"losses,omitempty"`  // dropped ones by name
 	Lines       []Line           `json:"lines,omitempty"`   // of what was merged, is in conflict, may be the same or is refused: at most MaxLines
 	LinesBeyond int64            `json:"lines_beyond,omitempty"`
+
+	told map[repeated]struct{} // what was counted already of whole calendars, at most maxTold
 }
+
+// repeated is a change of a calendar's header, which each object of the calendar repeats.
+type repeated struct{ book, property, why, before, after string }
+
+// maxTold bounds what is remembered of headers; beyond it they are counted again.
+const maxTold = 1 << 10
 
 // Line tells of one record. Labels are untrusted: escape them before showing.
 type Line struct {
@@ -55,6 +63,9 @@ func (p *Part) count(s *Step) {
 	}
 	for i := range s.Changes {
 		c := &s.Changes[i]
+		if p.again(s, *c) {
+			continue
+		}
 		if p.Changes == nil {
 			p.Changes = map[string]int64{}
 		}
@@ -76,6 +87,24 @@ func (p *Part) count(s *Step) {
 		}
 		p.Lines = append(p.Lines, line)
 	}
+}
+
+// again reports whether a change of a calendar's header was counted with another object of it, and remembers it.
+func (p *Part) again(s *Step, c item.Change) bool {
+	if c.Kind = s.Kind; !c.Header() {
+		return false
+	}
+	h := repeated{s.Book, c.Property, c.Why, c.Before, c.After}
+	if _, ok := p.told[h]; ok {
+		return true
+	}
+	if p.told == nil {
+		p.told = map[repeated]struct{}{}
+	}
+	if len(p.told) < maxTold {
+		p.told[h] = struct{}{}
+	}
+	return false
 }
 
 // line is what a person may want to look at before saying yes.

@@ -2,6 +2,7 @@ package item
 
 import (
 	"io"
+	"strings"
 	"time"
 )
 
@@ -69,6 +70,13 @@ type Change struct {
 	Why      string `json:"why"`              // the end of a sentence: "the target keeps one value"
 	Before   string `json:"before,omitempty"` // its value in the source, whole if it is shorter than MaxShown bytes
 	After    string `json:"after,omitempty"`  // its value on the target
+}
+
+// Header reports whether a change is of a calendar's header (its name, its colour), which each of the calendar's objects repeats: it is told
+// with the first of them. A component that goes as a whole has no value, and is none.
+func (c *Change) Header() bool {
+	name, inHeader := strings.CutPrefix(c.Property, "VCALENDAR/")
+	return c.Kind == Calendar && c.Before != "" && (inHeader || !strings.Contains(name, "/"))
 }
 
 // MaxShown is the longest value in bytes that a Change repeats; a longer one is cut off there.

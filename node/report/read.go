@@ -3,7 +3,6 @@ package report
 import (
 	"crypto/sha256"
 	"errors"
-	"strings"
 
 	"github.com/decant-dev/decant/node/item"
 )
@@ -114,7 +113,7 @@ func (t *told) prepare(e *Entry) {
 		if c.From == "" {
 			c.From = e.From
 		}
-		if e.Kind == item.Calendar && strings.HasPrefix(c.Property, "VCALENDAR/") && t.again(e, &c) {
+		if c.Header() && t.again(e, &c) {
 			continue
 		}
 		kept = append(kept, c)

@@ -134,7 +134,12 @@ func TestOfBooks(t *testing.T) {
 	name.Before = "Other"
 	r.Add(Entry{Kind: item.Calendar, Book: "Work", Record: "6", Verdict: rule.New, Changes: []item.Change{name}})
 	r.Add(Entry{Kind: item.Calendar, Book: "Work", Record: "7", Verdict: rule.New, Changes: []item.Change{name}})
-	if k := r.Kinds[0]; k.Dropped != 5+3 || k.New != 8 || len(r.Entries) != 7 {
+	name.Property = "X-WR-CALNAME" // as the shaper of a target calls it
+	task := item.Change{Property: "VTODO", Effect: item.EffectDropped}
+	for i := range 3 {
+		r.Add(Entry{Kind: item.Calendar, Book: "Work", Record: fmt.Sprint(8 + i), Verdict: rule.New, Changes: []item.Change{name, task}})
+	}
+	if k := r.Kinds[0]; k.Dropped != 5+3+1+3 || k.New != 11 || len(r.Entries) != 10 {
 		t.Errorf("%+v, %d entries", k, len(r.Entries))
 	}
 }
