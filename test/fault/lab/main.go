@@ -10,8 +10,11 @@
 //	go run ./test/fault/lab matrix        loss by round trip by rate by way: complete, goodput, what was sent twice (R-12)
 //	go run ./test/fault/lab -ways direct -rates 0.25 -rtts 800ms -losses 0.1 -mib 4 matrix
 //	                                      the worst cell alone, with 4 MiB
+//	go run ./test/fault/lab -within 20m -rtts 20ms,800ms -losses 0,0.1 matrix
+//	                                      the 36 cells at its edges
 //	go run ./test/fault/lab moves         a phone whose address, router or network changes: time to go on (R-14)
-//	go run ./test/fault/lab links         two devices in one LAN of 1 Gbit/s and of 100 Mbit/s
+//	go run ./test/fault/lab -dir /dev/shm links
+//	                                      two devices in one LAN of 1 Gbit/s and of 100 Mbit/s, beside plain TCP on the same cables
 //	go run ./test/fault/lab pull          the LAN goes, then the relay, then both devices are killed: what is sent and read twice (R-21)
 //	go run ./test/fault/lab both          a path to the other device and one to the server, each with a rate of its own
 //
@@ -49,6 +52,9 @@ type options struct {
 	bin    string
 	route  string
 	logs   string
+	dir    string
+
+	silence time.Duration
 
 	// Of the matrix.
 	ways     []string
@@ -57,6 +63,7 @@ type options struct {
 	losses   []float64
 	span     time.Duration
 	parallel int
+	within   time.Duration // 0: no bound
 }
 
 var tables = map[string]func(context.Context, *world) error{"nat": nats, "profiles": profiles, "moves": moves, "links": links, "both": both, "pull": pull, "matrix": grid}
@@ -95,6 +102,8 @@ func parse() (o options, name string, err error) {
 	flag.StringVar(&o.bin, "bin", "", "the decant to run (default: built from this tree)")
 	flag.StringVar(&o.route, "route", "auto", "which ways devices take: auto, stored, direct")
 	flag.StringVar(&o.logs, "logs", "", "`directory` for the logs and events of all processes")
+	flag.StringVar(&o.dir, "dir", "", "`directory` for collections and what both devices keep; one on tmpfs leaves the disk out, which both of them share (default: the usual one for temporary files)")
+	flag.DurationVar(&o.silence, "silence", 0, "end a transfer with SIGQUIT of which nothing is heard for so long, to see where it stands (default: never)")
 	list := func(name, all, usage string, take func(string) error) { // the last one given counts
 		flag.Func(name, usage+", separated by commas (default "+all+")", take)
 		must(take(all))
@@ -109,6 +118,7 @@ func parse() (o options, name string, err error) {
 	list("rtts", "20ms,100ms,300ms,800ms", "round trips of the matrix", items(&o.rtts, time.ParseDuration))
 	list("losses", "0,0.01,0.05,0.1", "parts of the packets that the matrix loses", items(&o.losses, number))
 	flag.DurationVar(&o.span, "span", 20*time.Second, "about how long a cell of the matrix takes at half of what it could do; -mib overrides it")
+	flag.DurationVar(&o.within, "within", 0, "for the whole matrix: cells that it leaves no time for are said to be left out (default: no bound)")
 	flag.IntVar(&o.parallel, "parallel", 6, "slow cells of the matrix at once")
 	flag.Parse()
 	if name = flag.Arg(0); tables[name] == nil || flag.NArg() != 1 {

@@ -6,12 +6,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -85,37 +85,42 @@ type outcome struct {
 
 // goodput is the sealed bytes a second while sending, as a part of the reference.
 func (o *outcome) goodput() float64 {
-	return float64(o.took.sealed) / o.took.moving.Seconds() / o.reference()
+	return float64(o.took.content()) / o.took.moving.Seconds() / o.reference()
 }
 
-// grid runs the cells of the matrix and prints them. Slow ones, which hardly need a processor, run side by side.
+// grid runs the cells of the matrix and prints them: first slow ones, side by side because they hardly need a processor, then each of the others
+// alone. What the flag -within leaves no time for is in the table as such.
 func grid(ctx context.Context, w *world) error {
+	if w.within > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, w.within)
+		defer cancel()
+	}
 	cells := w.cells()
 	outcomes := make([]outcome, len(cells))
-	var alone sync.RWMutex // held by a fast cell, shared by slow ones
-	g := new(errgroup.Group)
-	g.SetLimit(w.parallel)
-	for i, c := range cells {
-		g.Go(func() error {
-			if c.rate > parallelFor {
-				alone.Lock()
-				defer alone.Unlock()
-			} else {
-				alone.RLock()
-				defer alone.RUnlock()
+	for _, slow := range []bool{true, false} {
+		g := new(errgroup.Group)
+		g.SetLimit(1)
+		if slow {
+			g.SetLimit(w.parallel)
+		}
+		for i, c := range cells {
+			if slow != (c.rate <= parallelFor) {
+				continue
 			}
-			if ctx.Err() != nil {
-				outcomes[i] = outcome{cell: c, err: ctx.Err()}
+			g.Go(func() error {
+				outcomes[i] = w.cell(ctx, c)
+				fmt.Fprintf(os.Stderr, "%s %s\n", time.Now().Format(time.TimeOnly), outcomes[i].row())
 				return nil
-			}
-			outcomes[i] = w.cell(ctx, c)
-			fmt.Fprintf(os.Stderr, "%s %s\n", time.Now().Format(time.TimeOnly), outcomes[i].row())
-			return nil
-		})
+			})
+		}
+		g.Wait()
 	}
-	g.Wait()
 	return w.print(outcomes)
 }
+
+// errTime is that of a cell that was not begun, or was cut off, because the time for the whole table was over.
+var errTime = errors.New("no time was left for it")
 
 func (w *world) print(outcomes []outcome) error {
 	fmt.Println("## The matrix: the old device's link, both ways alike")
@@ -123,11 +128,13 @@ func (w *world) print(outcomes []outcome) error {
 	fmt.Printf("or what the formula of Mathis et al. gives %d connections, if that is less.\n", conns)
 	fmt.Println("\n| way | rate | round trip | loss | collection | sealed | route | moving s | all s | goodput | reference | of it | bar | said twice, and aside |")
 	fmt.Println("|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|")
-	failed, slow, wasteful := 0, 0, 0
+	failed, left, slow, wasteful := 0, 0, 0, 0
 	for i := range outcomes {
 		o := &outcomes[i]
 		fmt.Println(o.row())
 		switch {
+		case errors.Is(o.err, errTime):
+			left++
 		case o.err != nil:
 			failed++
 		case o.goodput() < o.bar():
@@ -137,8 +144,8 @@ func (w *world) print(outcomes []outcome) error {
 			wasteful++
 		}
 	}
-	fmt.Printf("\n%d cells: %d complete and equal byte for byte, %d failed; goodput below the bar in %d, more than %.0f %% said twice or aside in %d\n",
-		len(outcomes), len(outcomes)-failed, failed, slow, wasteBar*100, wasteful)
+	fmt.Printf("\n%d cells: %d complete and equal byte for byte, %d failed, %d left out for want of time; goodput below the bar in %d, more than %.0f %% said twice or aside in %d\n",
+		len(outcomes), len(outcomes)-failed-left, failed, left, slow, wasteBar*100, wasteful)
 	if failed > 0 || w.strict && slow > 0 {
 		return errBar
 	}
@@ -152,14 +159,22 @@ func (o *outcome) row() string {
 	}
 	r := o.took
 	return fmt.Sprintf("%s %s | %s | %s | %s | %s | %s | %.2f | %.2f | %.3f |", head, size(r.sealed), r.shares(), seconds(r.moving), seconds(r.all),
-		perSecond(r.sealed, r.moving), perSecond(int64(o.reference()), time.Second), o.goodput(), o.bar(), o.waste)
+		perSecond(r.content(), r.moving), perSecond(int64(o.reference()), time.Second), o.goodput(), o.bar(), o.waste)
 }
 
 // cell runs one transfer.
-func (w *world) cell(ctx context.Context, c cell) outcome {
-	o := outcome{cell: c, size: c.bytes(w.span)}
+func (w *world) cell(ctx context.Context, c cell) (o outcome) {
+	o = outcome{cell: c, size: c.bytes(w.span)}
 	if w.mebi > 0 {
 		o.size = int64(w.mebi) << 20
+	}
+	defer func() {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) && o.err != nil {
+			o.err = errTime
+		}
+	}()
+	if o.err = ctx.Err(); o.err != nil {
+		return o
 	}
 	var source string
 	if source, o.err = w.collection(o.size); o.err != nil {

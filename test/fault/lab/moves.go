@@ -100,8 +100,12 @@ func moves(ctx context.Context, w *world) error {
 		return errors.New("everything was sent before anything happened")
 	}
 	p95 := quantile(all, 0.95)
-	fmt.Printf("\nall %d: p95 %s s; %s; %s s altogether; out of the phone went %.3f of the sealed bytes\n", len(all), seconds(p95), r.shares(),
-		seconds(r.all), p.ratio(r.sealed))
+	wire, repeated, said, err := p.spent(r.sealed)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\nall %d: p95 %s s; %s; %s s altogether; %s sealed, out of the phone went %.3f of that: TCP repeated %.3f, programs said %.3f; %s a move\n", len(all),
+		seconds(p95), r.shares(), seconds(r.all), size(r.sealed), wire, repeated, said, size(int64((said-1)*float64(r.sealed))/int64(len(all))))
 	if w.strict && p95 > goingWithin {
 		return fmt.Errorf("going again takes %v at p95, and may take %v", p95, goingWithin)
 	}
@@ -174,9 +178,13 @@ func (p *phone) sends(ctx context.Context, bytes int64) bool {
 	return true
 }
 
-// ratio is what left both networks, headers and repetitions included, as a part of so many bytes.
-func (p *phone) ratio(bytes int64) float64 {
-	return float64(p.links[0].Up.Stats().Bytes+p.links[1].Up.Stats().Bytes) / float64(bytes)
+// spent says what left both networks, as parts of so many sealed bytes: all of it, headers and repetitions included; what the kernel repeated over TCP;
+// and what programs said, the packs that a move broke off included.
+func (p *phone) spent(sealed int64) (all, repeated, said float64, err error) {
+	segments, err := counter(p.Device, "Tcp", "RetransSegs")
+	wire := p.links[0].Up.Stats().Bytes + p.links[1].Up.Stats().Bytes
+	of := func(n int64) float64 { return float64(n) / float64(sealed) }
+	return of(wire), of(segments * frame), of(wire-segments*frame) * payload, err
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -6,8 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -112,7 +110,7 @@ func (w *world) profile(ctx context.Context, p profile) error {
 	}
 	wire := link.Up.Stats().Bytes - before
 	fmt.Printf("| %s | %v | %.0f %% | %s | %s | %s | %s | %s | %s | %.2f | %s | %.2f |\n", p.name, p.rtt, p.loss*100, bits(p.rate), size(p.bytes), r.shares(),
-		seconds(r.moving), seconds(r.all), perSecond(p.bytes, r.moving), float64(r.sealed)/r.moving.Seconds()/float64(p.rate), plain,
+		seconds(r.moving), seconds(r.all), perSecond(p.bytes, r.moving), float64(r.content())/r.moving.Seconds()/float64(p.rate), plain,
 		float64(wire)/float64(r.sealed))
 	return nil
 }
@@ -120,41 +118,17 @@ func (w *world) profile(ctx context.Context, p profile) error {
 // plainTCP is what one connection to the server's machine carries in ten seconds, its slow start included.
 func (w *world) plainTCP(from *natlab.Device) (string, error) {
 	const span = 10 * time.Second
-	var l net.Listener
-	if err := w.server.Do(func() (err error) {
-		l, err = net.Listen("tcp4", "0.0.0.0:0")
-		return err
-	}); err != nil {
-		return "", err
-	}
-	defer l.Close()
-	var out net.Conn
-	if err := from.Do(func() (err error) {
-		port := uint16(l.Addr().(*net.TCPAddr).Port)
-		out, err = net.DialTimeout("tcp4", netip.AddrPortFrom(w.server.Addr(), port).String(), time.Minute)
-		return err
-	}); err != nil {
-		return "", err
-	}
-	defer out.Close()
-	in, err := l.Accept()
+	out, in, err := connect(from, w.server)
 	if err != nil {
 		return "", err
 	}
+	defer out.Close()
 	defer in.Close()
 	in.SetDeadline(time.Now().Add(span))
 	out.SetDeadline(time.Now().Add(span))
 	go io.Copy(out, zeros{})
 	n, _ := io.Copy(io.Discard, in)
 	return perSecond(n, span), nil
-}
-
-// zeros reads as nothing but zeros, without end.
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) {
-	clear(b)
-	return len(b), nil
 }
 
 func bits(bytesPerSecond int64) string {

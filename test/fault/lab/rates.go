@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/decant-dev/decant/test/natlab"
 )
@@ -19,8 +20,8 @@ var errBar = errors.New("a bar is missed")
 func links(ctx context.Context, w *world) error {
 	const bar = 0.95
 	fmt.Println("## Two devices in one LAN")
-	fmt.Println("\n| cable | collection | route | all s | goodput | sealed, of the payload rate |")
-	fmt.Println("|---:|---:|---|---:|---:|---:|")
+	fmt.Println("\n| cable | collection | route | all s | goodput | sealed, of the payload rate | 1 plain TCP connection | 4 of them | CPU s, both | repeated |")
+	fmt.Println("|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|")
 	var missed error
 	for _, row := range []struct {
 		rate int64
@@ -36,12 +37,28 @@ func links(ctx context.Context, w *world) error {
 				return err
 			}
 		}
+		peers, err := w.peers(ctx, row.mebi, devices)
+		if err != nil {
+			return err
+		}
+		before, err := counter(devices[0], "Tcp", "RetransSegs")
+		if err != nil {
+			return err
+		}
 		bytes, r, err := w.measured(ctx, row.mebi, devices)
 		if err != nil {
 			return err
 		}
-		part := float64(r.sealed) / r.moving.Seconds() / (payload * float64(row.rate))
-		fmt.Printf("| %s | %s | %s | %s | %s | %.2f |\n", bits(row.rate), size(bytes), r.shares(), seconds(r.all), perSecond(bytes, r.moving), part)
+		after, err := counter(devices[0], "Tcp", "RetransSegs")
+		if err != nil {
+			return err
+		}
+		of := func(bytes int64, d time.Duration) float64 {
+			return float64(bytes) / d.Seconds() / (payload * float64(row.rate))
+		}
+		part := of(r.content(), r.moving)
+		fmt.Printf("| %s | %s | %s | %s | %s | %.3f | %.3f | %.3f | %.1f | %d |\n", bits(row.rate), size(bytes), r.shares(), seconds(r.all), perSecond(bytes, r.moving),
+			part, of(bytes, peers[0]), of(bytes, peers[1]), r.cpu.Seconds(), after-before)
 		if w.strict && part < bar {
 			missed = errBar
 		}
@@ -68,7 +85,7 @@ func both(ctx context.Context, w *world) error {
 		if err != nil {
 			return err
 		}
-		part := float64(r.sealed) / r.moving.Seconds() / (payload * float64(row.direct+row.stored))
+		part := float64(r.content()) / r.moving.Seconds() / (payload * float64(row.direct+row.stored))
 		fmt.Printf("| %s | %s | %s | %s | %s | %s | %.2f |\n", bits(row.direct), bits(row.stored), size(bytes), r.shares(), seconds(r.all), perSecond(bytes, r.moving), part)
 		if w.strict && part < bar {
 			missed = errBar
@@ -86,4 +103,14 @@ func (w *world) measured(ctx context.Context, mebi int, devices [2]*natlab.Devic
 	}
 	r, err := w.pair(ctx, source, devices)
 	return bytes, r, err
+}
+
+// peers is what as many bytes as measured sends take over one plain TCP connection between the devices, and over four.
+func (w *world) peers(ctx context.Context, mebi int, devices [2]*natlab.Device) (took [2]time.Duration, err error) {
+	for i, conns := range []int{1, conns} {
+		if took[i], err = plain(ctx, devices[0], devices[1], w.size(mebi), conns); err != nil {
+			return took, err
+		}
+	}
+	return took, nil
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ import (
 type world struct {
 	options
 	lab     *natlab.Lab
-	dir     string
+	at      string // directory of collections and runs
 	server  *natlab.Device
 	address string        // of the server, as devices are told
 	runs    *atomic.Int64 // transfers so far
@@ -45,7 +46,7 @@ func (w *world) open(ctx context.Context) (err error) {
 	if w.lab, err = natlab.New(); err != nil {
 		return err
 	}
-	if w.dir, err = os.MkdirTemp("", "decant-lab-"); err != nil {
+	if w.at, err = os.MkdirTemp(w.dir, "decant-lab-"); err != nil {
 		return err
 	}
 	if w.bin == "" {
@@ -60,7 +61,7 @@ func (w *world) close() {
 	if w.lab != nil {
 		w.lab.Close()
 	}
-	os.RemoveAll(w.dir)
+	os.RemoveAll(w.at)
 }
 
 // serve starts the server on the internet itself.
@@ -68,7 +69,7 @@ func (w *world) serve(ctx context.Context) (err error) {
 	if w.server, err = w.lab.Public(natlab.Cable{}); err != nil {
 		return err
 	}
-	p, err := w.server.Start(ctx, env.Command{Path: w.bin, Args: append(w.log("server"), "serve", "--data", filepath.Join(w.dir, "server"),
+	p, err := w.server.Start(ctx, env.Command{Path: w.bin, Args: append(w.log("server"), "serve", "--data", filepath.Join(w.at, "server"),
 		"--host", w.server.Addr().String(), "--ballast", "1MiB", "--watermark", "1MiB")})
 	if err != nil {
 		return err
@@ -94,7 +95,7 @@ func (w *world) collection(bytes int64) (dir string, err error) {
 	part := corpus.Part{Dir: "photos", Ext: ".jpg", Count: int(max(1, bytes/file)), PerDir: 200, Fill: corpus.JPEG}
 	part.Min = bytes / int64(part.Count)
 	part.Max = part.Min
-	dir = filepath.Join(w.dir, fmt.Sprintf("collection-%d", bytes))
+	dir = filepath.Join(w.at, fmt.Sprintf("collection-%d", bytes))
 	if _, err := os.Stat(dir); err == nil {
 		return dir, nil
 	}
@@ -121,7 +122,7 @@ type transfer struct {
 // begin starts both sides, with state of their own, and gives the sender the receiver's code.
 func (w *world) begin(ctx context.Context, source string, from, to *natlab.Device) (*transfer, error) {
 	name := fmt.Sprintf("%02d", w.runs.Add(1))
-	t := &transfer{w: w, source: source, name: name, at: filepath.Join(w.dir, "run-"+name)}
+	t := &transfer{w: w, source: source, name: name, at: filepath.Join(w.at, "run-"+name)}
 	var err error
 	if t.receiver, err = to.Start(ctx, t.device("new", "receive", "--yes", "--to", filepath.Join(t.at, "to"))); err != nil {
 		return nil, err
@@ -183,7 +184,9 @@ func (w *world) pair(ctx context.Context, source string, devices [2]*natlab.Devi
 	if err != nil {
 		return nil, err
 	}
-	return t.end()
+	heard := t.hear(ctx)
+	r, err := t.end()
+	return r, errors.Join(heard(), err)
 }
 
 // keep writes down what a process said, if logs are wanted.
@@ -201,15 +204,17 @@ func (t *transfer) keep(name string, r *env.Result) {
 // result is what both sides' events say about a transfer that worked.
 type result struct {
 	first  time.Duration    // from the typed code to the first sealed bytes at the new device
-	moving time.Duration    // from the beginning of sending to the receipt at the old device
+	moving time.Duration    // from the beginning of sending to the receipt at the old device, see heard
 	all    time.Duration    // from the typed code to the receipt at the old device
 	sealed int64            // bytes that the old device put, padding included
+	before int64            // of them, before it began sending: the catalog
 	routes map[string]int64 // of them, by the route that it said
+	cpu    time.Duration    // of both processes
 	met    time.Duration    // from the typed code to the first pack that was not for the store; 0: there was none
 }
 
 func newResult(typed time.Time, sent, received *env.Result) *result {
-	r := &result{sealed: sent.WireBytes(), all: ended(sent).Sub(typed)}
+	r := &result{sealed: sent.WireBytes(), all: ended(sent).Sub(typed), cpu: sent.User + sent.System + received.User + received.System}
 	for _, e := range received.Events {
 		if e.Progress != nil && e.Progress.WireBytes > 0 {
 			r.first = e.Time.Sub(typed)
@@ -218,7 +223,10 @@ func newResult(typed time.Time, sent, received *env.Result) *result {
 	}
 	for _, e := range sent.Events {
 		if e.Stage == "sending" && r.moving == 0 {
-			r.moving = ended(sent).Sub(e.Time)
+			r.moving = heard(sent, received).Sub(e.Time)
+		}
+		if e.Progress != nil && r.moving > 0 && r.before == 0 {
+			r.before = e.Progress.WireBytes
 		}
 		if e.Progress != nil && r.met == 0 && route(e) != "stored" && route(e) != "" {
 			r.met = e.Time.Sub(typed)
@@ -227,6 +235,9 @@ func newResult(typed time.Time, sent, received *env.Result) *result {
 	r.routes = routesOf(sent)
 	return r
 }
+
+// content is the sealed bytes that were put in the time moving.
+func (r *result) content() int64 { return r.sealed - r.before }
 
 // routesOf sums up what a sender put, by the route that it said.
 func routesOf(sent *env.Result) map[string]int64 {
@@ -242,6 +253,16 @@ func routesOf(sent *env.Result) map[string]int64 {
 		before = e.Progress.WireBytes
 	}
 	return routes
+}
+
+// heard is when the old device had the receipt for certain, and the new one knew it: when either of them was done. The old one may then wait for a
+// second for the other's answer, which has gone already.
+func heard(sent, received *env.Result) time.Time {
+	at := ended(sent)
+	if end := ended(received); received.Outcome().Acked && end.Before(at) {
+		at = end
+	}
+	return at
 }
 
 func ended(r *env.Result) time.Time { return r.Events[len(r.Events)-1].Time }

@@ -3,11 +3,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/decant-dev/decant/test/env"
+	"github.com/decant-dev/decant/test/natlab"
 )
 
 // events reads lines as a process of the command writes them.
@@ -52,5 +55,48 @@ func TestQuantile(t *testing.T) {
 	}
 	if a, b, c := quantile(ds, 0.5), quantile(ds, 0.95), quantile(ds[:1], 0.95); a != 10 || b != 19 || c != 20 {
 		t.Errorf("%d %d %d", a, b, c)
+	}
+}
+
+// TestNoTime: cells that no time was left for are neither begun nor failures; a person who ends the table is told so.
+func TestNoTime(t *testing.T) {
+	w := &world{options: options{ways: ways, rates: []float64{5, 100}, rtts: []time.Duration{20 * ms}, losses: []float64{0}, parallel: 2, within: time.Nanosecond}}
+	if err := grid(t.Context(), w); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	<-ctx.Done()
+	if o := w.cell(ctx, w.cells()[0]); !errors.Is(o.err, errTime) {
+		t.Error(o.err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	cancel()
+	if o := w.cell(ctx, w.cells()[0]); !errors.Is(o.err, context.Canceled) {
+		t.Error(o.err)
+	}
+	if err := grid(ctx, w); err == nil {
+		t.Error("a table that was broken off is no failure")
+	}
+}
+
+// TestPlain sends over plain TCP connections within a namespace and loses nothing.
+func TestPlain(t *testing.T) {
+	lab := natlab.Test(t)
+	var ends [2]*natlab.Device
+	for i := range ends {
+		d, err := lab.Public(natlab.Cable{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends[i] = d
+	}
+	if took, err := plain(t.Context(), ends[0], ends[1], 8<<20, 4); err != nil || took <= 0 {
+		t.Error(took, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := plain(ctx, ends[0], ends[1], 8<<20, 4); err == nil {
+		t.Error("a transfer that was ended worked")
 	}
 }
