@@ -83,8 +83,9 @@ func (s silent) onFullDisk(err error) {
 	}
 }
 
-// Close releases the store.
-func (j *Journal) Close() error { return j.db.Close() }
+// Close releases the store. All that was written is in tables first: damage to the end of a log looks like a write that a
+// crash tore, and the store would open without what stood there.
+func (j *Journal) Close() error { return errors.Join(j.db.Flush(), j.db.Close()) }
 
 // Get returns a copy of the value of k, or ErrNotFound.
 func (j *Journal) Get(k []byte) ([]byte, error) {

@@ -124,8 +124,8 @@ func TestR3JournalPowerCut(t *testing.T) {
 		acked int
 	}
 	var clones []clone
-	const batches, perBatch = 80, 7
-	for n := range batches {
+	const perBatch = 7
+	for n := range *cuts {
 		b := j.Batch()
 		for i := range perBatch {
 			b.Put(fmt.Appendf(nil, "%06d/%d", n, i), bytes.Repeat([]byte{byte(n)}, rng.IntN(3000)))
