@@ -51,6 +51,7 @@ type EndpointConfig struct {
 func DefaultEndpointLimits() Limits {
 	l := DefaultLimits()
 	l.Conns, l.PerSubnet, l.PerPeer = 256, 64, 48
+	l.Stall = 30 * time.Second // the way may be a bad one, and nobody waits for a turn
 	return l
 }
 

@@ -24,7 +24,7 @@ type Limits struct {
 }
 
 // DefaultLimits admit an office of 500 devices behind one address, eight connections
-// each, and cut whoever dawdles within 30 s.
+// each, and cut whoever dawdles within 30 s, of which a blob's body may wait 5 for its turn.
 func DefaultLimits() Limits {
 	return Limits{
 		Conns:     16384,
@@ -33,7 +33,7 @@ func DefaultLimits() Limits {
 		Setup:     10 * time.Second,
 		Header:    10 * time.Second,
 		Idle:      wire.IdleLimit,
-		Stall:     30 * time.Second,
+		Stall:     24 * time.Second,
 		Progress:  1 << 10,
 		HeaderMax: 4 << 10,
 	}
