@@ -40,11 +40,10 @@ const (
 	notReading    = "not reading"
 )
 
-// How long a stranger may hold a connection (adversity R-17), beyond the wait for its turn where the server makes it wait, and what this machine's
+// How long a stranger may hold a connection (adversity R-17), and what this machine's
 // scheduling may add.
 const (
 	holdLimit = 30 * time.Second
-	turnWait  = 5 * time.Second
 	holdSlack = 2 * time.Second
 )
 
@@ -113,11 +112,7 @@ func slow(ctx context.Context, o options) error {
 	for _, way := range ways {
 		held := a.held[way].sorted()
 		fmt.Printf("| %s | %d | %.1f |\n", way, len(held), quantile(held, 1).Seconds())
-		limit := holdLimit + holdSlack
-		if way == inBody || way == notReading {
-			limit += turnWait
-		}
-		missed = missed || len(held) == 0 || quantile(held, 1) > limit
+		missed = missed || len(held) == 0 || quantile(held, 1) > holdLimit+holdSlack
 	}
 	if busy, err := os.ReadFile("/proc/loadavg"); err == nil {
 		fmt.Printf("\nload of the machine: %s", busy)
