@@ -137,7 +137,11 @@ func (s *shaper) params(c *contentline.Component, p *contentline.Property) {
 		}
 		q.Values = slices.Clone(q.Values)
 		for i, v := range q.Values {
-			v = strings.ReplaceAll(clean(decode(v)), `"`, "'")
+			lines := strings.Split(decode(v), "\n") // a break has an escape here (RFC 6868)
+			for i, line := range lines {
+				lines[i] = clean(line)
+			}
+			v = strings.ReplaceAll(strings.Join(lines, "\n"), `"`, "'")
 			if q.Name != "ENCODING" && strings.Contains(strings.ToUpper(v), quotedPrintable) {
 				v = "QP" // else a value that ends with "=" takes the next line along
 			}
@@ -156,6 +160,7 @@ func (s *shaper) params(c *contentline.Component, p *contentline.Property) {
 	if after := lineOf(p); after != before {
 		s.note(c, p.Name(), item.EffectRepaired, "its parameters are not well formed", before, after)
 	}
+	p.QuoteCarets()
 }
 
 const quotedPrintable = "QUOTED-PRINTABLE"

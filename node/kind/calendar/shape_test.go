@@ -48,6 +48,7 @@ func TestShapeRepairs(t *testing.T) {
 		{"quoted-printable", "DTSTART:20240101T100000Z\nSUMMARY;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:=C3=A4, b\n", "DTSTART:20240101T100000Z\nSUMMARY:ä\\, b\n", []item.Effect{item.EffectRepaired}},
 		{"other charset", "DTSTART:20240101T100000Z\nSUMMARY:\xe4\n", "DTSTART:20240101T100000Z\nSUMMARY:ä\n", []item.Effect{item.EffectRepaired}},
 		{"local stamps", "DTSTART:20240101T100000Z\nCREATED;TZID=Europe/Berlin:20240701T120000\nLAST-MODIFIED:20240701\n", "DTSTART:20240101T100000Z\nCREATED:20240701T100000Z\nLAST-MODIFIED:20240701T000000Z\n", []item.Effect{item.EffectRepaired, item.EffectRepaired}},
+		{"bare circumflex", "DTSTART:20240101T100000Z\nATTENDEE;CN=a^nb:mailto:x\n", "DTSTART:20240101T100000Z\nATTENDEE;CN=\"a^nb\":mailto:x\n", nil},
 		{"alarm", "DTSTART:20240101T100000Z\nBEGIN:VALARM\nTRIGGER;VALUE=DURATION:-P15M\nEND:VALARM\n", "DTSTART:20240101T100000Z\nBEGIN:VALARM\nTRIGGER;VALUE=DURATION:-PT15M\nACTION:DISPLAY\nEND:VALARM\n", []item.Effect{item.EffectAdded, item.EffectRepaired}},
 		{"unknown zone", "DTSTART;TZID=Nowhere:20240101T100000\n", "DTSTART;X-TZID=Nowhere:20240101T100000\n", []item.Effect{item.EffectAltered}},
 		{"zone called UTC", "DTSTART;TZID=Etc/UTC:20240101T100000\n", "DTSTART:20240101T100000Z\n", []item.Effect{item.EffectAltered}},

@@ -12,7 +12,8 @@ import (
 
 // mend brings each property into the form that parsers which know no other take, and
 // that they give back without loss: python3-vobject, which Radicale and khard use, cuts
-// text off at a comma without a backslash.
+// text off at a comma without a backslash, and sabre/vobject before 3.0 refuses a card with
+// a circumflex in a parameter without quotes.
 func (s *shaper) mend() {
 	s.agents()
 	s.android()
@@ -27,6 +28,9 @@ func (s *shaper) mend() {
 		s.single(p, seen)
 	}
 	s.nicknames()
+	for p := range s.card.Properties() {
+		p.QuoteCarets()
+	}
 }
 
 func (s *shaper) agents() {

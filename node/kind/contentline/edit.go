@@ -104,6 +104,38 @@ func (p *Property) SetParams(params []Param) {
 	p.edit().params = list
 }
 
+// QuoteCarets puts quotes around the values of named parameters that are written with a circumflex and without quotes.
+// They mean the same: RFC 6868 has its escapes in either form. Parsers older than it know a bare one in no value.
+func (p *Property) QuoteCarets() {
+	for i, q := range p.params() {
+		name, value, named := strings.Cut(q.encode(p.dialect), "=")
+		if !named || q.Name == "" || strings.IndexByte(value, '^') < 0 || strings.Count(value, `"`)%2 == 1 {
+			continue
+		}
+		if quoted := quoteCarets(value); quoted != value {
+			p.edit().params[i].text = name + "=" + quoted
+		}
+	}
+}
+
+// quoteCarets does it for values with commas between them.
+func quoteCarets(list string) string {
+	var out []string
+	for more := true; more; {
+		v := list
+		if i := separator(list, ','); i >= 0 {
+			v, list = list[:i], list[i+1:]
+		} else {
+			more = false
+		}
+		if strings.IndexByte(v, '^') >= 0 && strings.IndexByte(v, '"') < 0 {
+			v = `"` + v + `"`
+		}
+		out = append(out, v)
+	}
+	return strings.Join(out, ",")
+}
+
 func sameParam(a, b Param) bool { return a.Name == b.Name && slices.Equal(a.Values, b.Values) }
 
 // SetValue sets the value as it is to stand in the file, escaped and encoded but not
