@@ -5,6 +5,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ const (
 	Password = "correct horse"
 )
 
-// readyWithin is how long a server may take to answer: they are Python programs, and the machine may be busy.
+// readyWithin is how long a server may take to answer: they are scripts, and the machine may be busy.
 const readyWithin = 60 * time.Second
 
 // ErrMissing is returned if the program is not installed.
@@ -33,11 +34,14 @@ var ErrMissing = errors.New("not installed")
 
 // Server is a running server.
 type Server struct {
-	Name string // the program's
-	URL  string // of its root, with a slash at the end
-	Home string // path of the collection in which address books and calendars are made
-	Auth bool   // it wants User and Password
+	Name  string // the program's
+	URL   string // of its root, with a slash at the end
+	Home  string // path of the collection in which address books and calendars are made
+	Books string // of that for address books, if it is another one
+	Auth  bool   // it wants User and Password
 
+	program string   // what runs it; "" is Name
+	env     []string // for the program, besides ours
 	command *exec.Cmd
 	log     *tail
 	exited  chan struct{}
@@ -66,7 +70,7 @@ func Xandikos(ctx context.Context, dir string) (*Server, error) {
 }
 
 func start(ctx context.Context, s *Server, args func(port string) []string) (*Server, error) {
-	program, err := exec.LookPath(s.Name)
+	program, err := exec.LookPath(cmp.Or(s.program, s.Name))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Name, ErrMissing)
 	}
@@ -77,6 +81,7 @@ func start(ctx context.Context, s *Server, args func(port string) []string) (*Se
 		}
 		s.URL, s.log, s.exited = "http://127.0.0.1:"+port+"/", new(tail), make(chan struct{})
 		s.command = exec.Command(program, args(port)...)
+		s.command.Env = append(os.Environ(), s.env...)
 		s.command.Stdout, s.command.Stderr = s.log, s.log
 		if err := s.command.Start(); err != nil {
 			return nil, err
@@ -130,12 +135,13 @@ func (s *Server) ready(ctx context.Context) error {
 
 // Make creates an address book or a calendar in Home and returns its URL.
 func (s *Server) Make(ctx context.Context, name string, book bool) (string, error) {
-	method, contentType, body := "MKCALENDAR", "", ""
+	home, method, contentType, body := s.Home, "MKCALENDAR", "", ""
 	if book {
+		home = cmp.Or(s.Books, s.Home)
 		method, contentType, body = "MKCOL", "application/xml", `<?xml version="1.0"?><mkcol xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:carddav"><set><prop>`+
 			`<resourcetype><collection/><C:addressbook/></resourcetype></prop></set></mkcol>`
 	}
-	url := strings.TrimSuffix(s.URL, "/") + s.Home + name + "/"
+	url := strings.TrimSuffix(s.URL, "/") + home + name + "/"
 	status, answer, err := s.Do(ctx, method, url, contentType, []byte(body))
 	if err == nil && status != http.StatusCreated {
 		err = fmt.Errorf("%s %s: %d %s", method, url, status, answer)
