@@ -96,7 +96,7 @@ func parse() (o options, name string, err error) {
 	flag.IntVar(&o.mebi, "mib", 0, "size of the collection in MiB, where a table has one size (default its own)")
 	flag.BoolVar(&o.noUDP, "no-udp", false, "routers drop UDP")
 	flag.BoolVar(&o.strict, "strict", false, "fail where a bar is missed")
-	flag.StringVar(&o.only, "only", "", "only the profiles whose name contains this `text`")
+	flag.StringVar(&o.only, "only", "", "only the profiles, or the pairs of paths (\"40 Mbit/s + 10 Mbit/s\"), whose name contains this `text`")
 	flag.DurationVar(&o.limit, "limit", 10*time.Minute, "for each transfer")
 	flag.Uint64Var(&o.seed, "seed", 1, "of collections and chances")
 	flag.StringVar(&o.bin, "bin", "", "the decant to run (default: built from this tree)")

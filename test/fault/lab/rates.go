@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/decant-dev/decant/test/natlab"
@@ -70,10 +71,13 @@ func links(ctx context.Context, w *world) error {
 func both(ctx context.Context, w *world) error {
 	const bar = 0.9
 	fmt.Println("## A path to the other device and one to the server")
-	fmt.Println("\n| to the device | to the server | collection | routes | all s | goodput | sealed, of both together |")
-	fmt.Println("|---:|---:|---:|---|---:|---:|---:|")
+	fmt.Println("\n| to the device | to the server | collection | routes | all s | goodput | sealed, of both together | CPU s, both |")
+	fmt.Println("|---:|---:|---:|---|---:|---:|---:|---:|")
 	var missed error
 	for _, row := range []struct{ direct, stored int64 }{{20 * mbit, 20 * mbit}, {40 * mbit, 10 * mbit}, {10 * mbit, 40 * mbit}} {
+		if !strings.Contains(fmt.Sprintf("%s + %s", bits(row.direct), bits(row.stored)), w.only) {
+			continue
+		}
 		homes, devices, err := w.two(natlab.Cable{})
 		if err != nil {
 			return err
@@ -86,7 +90,8 @@ func both(ctx context.Context, w *world) error {
 			return err
 		}
 		part := float64(r.content()) / r.moving.Seconds() / (payload * float64(row.direct+row.stored))
-		fmt.Printf("| %s | %s | %s | %s | %s | %s | %.2f |\n", bits(row.direct), bits(row.stored), size(bytes), r.shares(), seconds(r.all), perSecond(bytes, r.moving), part)
+		fmt.Printf("| %s | %s | %s | %s | %s | %s | %.2f | %.1f |\n", bits(row.direct), bits(row.stored), size(bytes), r.shares(), seconds(r.all),
+			perSecond(bytes, r.moving), part, r.cpu.Seconds())
 		if w.strict && part < bar {
 			missed = errBar
 		}
