@@ -47,17 +47,20 @@ func (n *Node) gather(ctx context.Context, t *transferDir, names []string) (*gat
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrTarget, err)
 	}
-	return g, putChanges(t.j, g.Changes)
+	return g, putChanges(t.j, tagChange, g.Changes)
 }
 
-// tagChange marks what could not be read as it is.
-const tagChange = 'C'
+// What is told of a collection before it is sent: what could not be read as it is, and what photos lose.
+const (
+	tagChange    = 'C'
+	tagPlaceless = 'W'
+)
 
-// putChanges keeps the changes of a gathering, in the place of those of an earlier one.
-func putChanges(j *journal.Journal, changes []item.Change) error {
-	b := j.Batch().DeletePrefix([]byte{tagChange})
+// putChanges keeps the changes of a gathering or a scan, in the place of those of an earlier one.
+func putChanges(j *journal.Journal, tag byte, changes []item.Change) error {
+	b := j.Batch().DeletePrefix([]byte{tag})
 	for i := range changes {
-		k := binary.BigEndian.AppendUint32([]byte{tagChange, byte(changes[i].Kind)}, uint32(i))
+		k := binary.BigEndian.AppendUint32([]byte{tag, byte(changes[i].Kind)}, uint32(i))
 		if b.PutSecretJSON(k, &changes[i]); i%4096 == 4095 {
 			if err := b.Commit(); err != nil {
 				return err

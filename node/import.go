@@ -138,7 +138,7 @@ func (n *Node) planImport(ctx context.Context, t *transferDir, m *meta, opts Imp
 	}
 	kill.Point(kill.ReceiverDeliverPlanned)
 	untaken, dropped := missed(g.Records, d.Summary(), opts.Kinds)
-	if err := putChanges(t.j, append(g.Changes, dropped...)); err != nil {
+	if err := putChanges(t.j, tagChange, append(g.Changes, dropped...)); err != nil {
 		return 0, err
 	}
 	return int64(len(g.Changes)), askPerson(ctx, d, untaken, opts.Confirm)

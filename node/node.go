@@ -112,6 +112,9 @@ type SendOptions struct {
 	// Sources are places that hold records ("vcf:friends.vcf", "dav:https://…"); see Places. What they hold becomes files in
 	// directories of their kinds: "Contacts", "Messages", …
 	Sources []string
+	// Placeless photos and films don't say where they were taken, as far as that can be taken out of them; Report tells what
+	// each loses. A transfer keeps to what it was begun with.
+	Placeless bool
 	// Session continues that transfer. Otherwise an unfinished or unclaimed transfer of the same Paths is continued unless New is set.
 	Session id.Session
 	New     bool

@@ -42,7 +42,7 @@ func (n *Node) Report(ctx context.Context, sid id.Session) (*report.Report, erro
 		r.Notes = append(r.Notes, "It was taken back afterwards.")
 	}
 	return r, r.Read(func(add func(report.Entry) error) error {
-		for _, part := range []func(context.Context, *transferDir, func(report.Entry) error) error{addGathered, addDelivered, addFiles} {
+		for _, part := range []func(context.Context, *transferDir, func(report.Entry) error) error{addGathered, addPlaceless, addDelivered, addFiles} {
 			if err := part(ctx, t, add); err != nil {
 				return err
 			}
@@ -53,7 +53,16 @@ func (n *Node) Report(ctx context.Context, sid id.Session) (*report.Report, erro
 
 // addGathered tells what could not be read as it is.
 func addGathered(ctx context.Context, t *transferDir, add func(report.Entry) error) error {
-	return t.j.EachSecret([]byte{tagChange}, func(k, v []byte) error {
+	return addChanges(ctx, t, tagChange, add)
+}
+
+// addPlaceless tells which photos don't say any more where they were taken.
+func addPlaceless(ctx context.Context, t *transferDir, add func(report.Entry) error) error {
+	return addChanges(ctx, t, tagPlaceless, add)
+}
+
+func addChanges(ctx context.Context, t *transferDir, tag byte, add func(report.Entry) error) error {
+	return t.j.EachSecret([]byte{tag}, func(k, v []byte) error {
 		var c item.Change
 		if err := json.Unmarshal(v, &c); err != nil {
 			return err

@@ -25,7 +25,7 @@ import (
 	"github.com/decant-dev/decant/node/pack"
 	"github.com/decant-dev/decant/node/remote"
 	"github.com/decant-dev/decant/node/session"
-	"github.com/decant-dev/decant/node/source/folder"
+	"github.com/decant-dev/decant/node/source"
 	"github.com/decant-dev/decant/node/transfer"
 	"github.com/decant-dev/decant/proto/id"
 	"github.com/decant-dev/decant/proto/link"
@@ -155,7 +155,7 @@ func (s *sending) find(ctx context.Context) error {
 	}
 	s.t, err = s.n.unfinished(ctx, roleSender, func(m *meta, st *state) bool {
 		here := m.Ticket == s.opts.Ticket && m.Folder == through
-		return !st.State.Finished() && len(st.Receipt) == 0 && (here || completable(m, st, through)) && slices.Equal(m.Paths, want) && slices.Equal(m.Sources, sources)
+		return !st.State.Finished() && len(st.Receipt) == 0 && (here || completable(m, st, through)) && slices.Equal(m.Paths, want) && slices.Equal(m.Sources, sources) && m.Placeless == s.opts.Placeless
 	}, func(st *TransferStatus) bool {
 		return slices.Equal(st.Paths, want) && slices.Equal(st.Sources, sources)
 	})
@@ -265,7 +265,7 @@ func (s *sending) begin() error {
 	}
 	s.secrets = *secrets
 	s.meta = meta{Version: metaVersion, Role: roleSender, Created: s.n.cfg.Now(), Card: card,
-		Paths: paths, Sources: sources, Ticket: s.opts.Ticket, Expiry: expiry, Folder: folder}
+		Paths: paths, Sources: sources, Ticket: s.opts.Ticket, Expiry: expiry, Folder: folder, Placeless: s.opts.Placeless}
 	if !server.IsZero() {
 		s.meta.Server = server.String()
 	}
@@ -318,7 +318,7 @@ func (s *sending) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	src, err := folder.New(roots)
+	src, err := s.source(roots)
 	if err != nil {
 		return err
 	}
@@ -341,7 +341,7 @@ func (s *sending) run(ctx context.Context) error {
 
 // send scans and uploads. An epoch that an earlier run began is finished with what that
 // run had found; then another scan looks for what has come since, and makes it another epoch.
-func (s *sending) send(ctx context.Context, src *folder.Folder) error {
+func (s *sending) send(ctx context.Context, src source.Source) error {
 	if err := s.takeOut(ctx); err != nil {
 		return err
 	}
@@ -395,7 +395,7 @@ func (s *sending) received(ctx context.Context) (bool, error) {
 }
 
 // afterReceipt finishes, and says with errReceived if something has changed since.
-func (s *sending) afterReceipt(ctx context.Context, src *folder.Folder) error {
+func (s *sending) afterReceipt(ctx context.Context, src source.Source) error {
 	s.n.stage(item.StageScanning)
 	res, err := transfer.Scan(ctx, src, s.t.j, s.st.Epoch+1, s.n.loss)
 	if err != nil {
@@ -420,7 +420,7 @@ func (s *sending) over() error {
 
 // scan finds what there is to send. The epoch that is worked at is the one that is not
 // yet committed; if the last one is, another scan tells whether anything has changed since.
-func (s *sending) scan(ctx context.Context, src *folder.Folder, sent bool) (more bool, err error) {
+func (s *sending) scan(ctx context.Context, src source.Source, sent bool) (more bool, err error) {
 	s.n.stage(item.StageScanning)
 	epoch := max(s.st.Epoch, 1)
 	again := s.st.Committed && s.st.Epoch >= 1
@@ -648,7 +648,7 @@ func (s *sending) pin(ctx context.Context) error {
 }
 
 // upload puts what the epoch wants: the catalog, the content, the manifest.
-func (s *sending) upload(ctx context.Context, src *folder.Folder) (err error) {
+func (s *sending) upload(ctx context.Context, src source.Source) (err error) {
 	epoch := max(s.st.Epoch, 1)
 	if err := s.goDirect(ctx); err != nil {
 		return err

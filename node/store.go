@@ -147,6 +147,8 @@ type meta struct {
 	Ticket bool          `json:"ticket,omitempty"`
 	Folder string        `json:"folder,omitempty"` // carries the transfer instead of a server
 	Expiry time.Duration `json:"expiry,omitempty"`
+	// Placeless photos were asked for: see SendOptions.
+	Placeless bool `json:"placeless,omitempty"`
 	// Sender and import.
 	Sources []string `json:"sources,omitempty"` // places whose records are gathered
 	// Receiver.

@@ -23,7 +23,7 @@ type offer struct {
 
 // choose looks for what can be moved from this device and lets the person say what of it
 // is wanted.
-func (a *app) choose(ctx context.Context, cfg node.Config, all bool) (paths, sources []string, err error) {
+func (a *app) choose(ctx context.Context, cfg node.Config, o sendFlags) (paths, sources []string, err error) {
 	home, err := os.UserHomeDir()
 	if err != nil {
 		return nil, nil, err
@@ -42,8 +42,8 @@ func (a *app) choose(ctx context.Context, cfg node.Config, all bool) (paths, sou
 		}
 		return nil, nil, usage("for example: decant send ~/Pictures vcf:contacts.vcf", "nothing was found on this device that could be moved by itself: name it")
 	}
-	if !all {
-		if err := a.askOffers(ctx, offers); err != nil {
+	if !o.all {
+		if err := a.askOffers(ctx, offers, o.strip); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -81,12 +81,15 @@ func worthSaying(o *node.Offer) bool {
 	return o.Err != nil || slices.ContainsFunc(o.Found, func(f item.Found) bool { return f.Why != "" })
 }
 
-func (a *app) askOffers(ctx context.Context, offers []offer) error {
+func (a *app) askOffers(ctx context.Context, offers []offer, strip bool) error {
 	if a.screen.JSON() {
 		a.screen.Emit(ui.Event{Type: "offers", Offers: jsonOffers(offers)})
 	}
 	a.screen.Lines("", "This can be moved from this device:", "")
 	a.screen.Lines(offerLines(offers)...)
+	if strip {
+		a.screen.Lines("", "Photos and films will not say where they were taken.")
+	}
 	a.screen.Emit(ui.Event{Type: "question", Question: &ui.Question{What: "choose"}})
 	for {
 		answer, err := a.screen.Ask(ctx, "Send what is marked? [y]es, [n]o, or numbers to change the marks:")

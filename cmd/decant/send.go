@@ -27,6 +27,7 @@ type sendFlags struct {
 	noWait bool
 	whole  bool
 	all    bool
+	strip  bool
 	codeFD int
 	qr     ui.QRMode
 }
@@ -43,6 +44,10 @@ and asks. The new device shows a code (decant receive): type it here, or paste
 its link. With --ticket the new
 device need not exist yet: twelve words are shown that it will ask for, and
 this device may be switched off as soon as everything is sent.
+
+Photos and films go as they are, byte for byte. With --strip-location they don't
+say any more where they were taken; all else of them stays as it is. decant
+report lists what each loses, and those that can't be looked through.
 
 With --to folder:DIR it goes through a directory instead. A transfer that was
 begun with a server or directly goes on there: what the new device and the
@@ -65,6 +70,7 @@ others on this machine.`,
 	addToFlag(cmd, &o)
 	f.BoolVar(&o.fresh, "new", false, "start a new transfer even if one of these paths is unfinished")
 	f.BoolVar(&o.all, "all", false, "without PATH or SOURCE: send all that is found, without asking")
+	f.BoolVar(&o.strip, "strip-location", false, "photos and films don't say where they were taken; the files on this device stay as they are")
 	addSendFlags(cmd, &o)
 	return cmd
 }
@@ -111,7 +117,7 @@ func (a *app) send(ctx context.Context, names []string, o sendFlags) error {
 		if err != nil {
 			return err
 		}
-		if paths, sources, err = a.choose(ctx, cfg, o.all); err != nil {
+		if paths, sources, err = a.choose(ctx, cfg, o); err != nil {
 			return err
 		}
 	}
@@ -149,7 +155,7 @@ func checkPaths(paths []string, via string) error {
 
 // sendOptions turns flags into options; paths and session are the caller's.
 func (a *app) sendOptions(o sendFlags) (node.SendOptions, error) {
-	opts := node.SendOptions{New: o.fresh, Ticket: o.ticket, NoWait: o.noWait, Whole: o.whole}
+	opts := node.SendOptions{New: o.fresh, Ticket: o.ticket, NoWait: o.noWait, Whole: o.whole, Placeless: o.strip}
 	var err error
 	if opts.Folder, err = parseVia(o.via); err != nil {
 		return opts, err

@@ -377,6 +377,22 @@ func LossLine(l item.Loss) string {
 	return line
 }
 
+// placelessText says how many photos lose a place, and how many may keep one: the numbers of the detail.
+func placelessText(detail string) string {
+	var lose, may int64
+	if _, err := fmt.Sscanf(detail, "%d %d", &lose, &may); err != nil {
+		return ""
+	}
+	text := Plural(lose, "file") + " will not say where it was taken"
+	if lose != 1 {
+		text = Plural(lose, "file") + " will not say where they were taken"
+	}
+	if may > 0 {
+		text = "warning: " + text + "; " + Plural(may, "file") + " may say it still (`decant report` lists all)"
+	}
+	return text
+}
+
 // noticeText gives the words for a notice; "" means that it is not worth a person's time.
 func noticeText(n item.Notice, verbose bool) string {
 	detail := show.Name(n.Detail)
@@ -400,6 +416,8 @@ func noticeText(n item.Notice, verbose bool) string {
 		return "the new device has claimed the transfer: …" + detail
 	case "already-sent":
 		return "nothing has changed since the last run; everything is stored already"
+	case "placeless":
+		return placelessText(n.Detail)
 	case "rollback-alarm":
 		return with("warning: the server offered an older collection than it had before")
 	case "attempt-failed":
