@@ -2,10 +2,17 @@
 //
 //	go run ./test/fidelity/run [-report FILE] [-losses N] [-merged] BEFORE AFTER
 //
-// The exit code is 1 if anything was lost silently.
+// With -decant it makes them itself: every address book and calendar below a directory goes through the command into a new
+// file, twice, and is compared with what came out and with what the command's report says.
+//
+//	go run ./test/fidelity/run -decant [-losses N] [DIRECTORY]
+//
+// DIRECTORY is ../shared/fixtures if it is not given. The exit code is 1 if anything was lost silently, or if the second
+// time changed anything.
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -19,12 +26,22 @@ func main() {
 	report := flag.String("report", "", "`file` with the program's own report: JSON lines, or JSON with a list of changes in it")
 	losses := flag.Int("losses", 50, "show at most `n` losses of each file; 0 is all")
 	merged := flag.Bool("merged", false, "AFTER had records of its own")
+	through := flag.Bool("decant", false, "bring what is in a directory through the command")
 	flag.Parse()
-	if flag.NArg() != 2 {
+	if !*through && flag.NArg() != 2 || *through && flag.NArg() > 1 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	silent, err := run(flag.Arg(0), flag.Arg(1), *report, *losses, *merged)
+	silent, err := 0, error(nil)
+	if *through {
+		dir := flag.Arg(0)
+		if dir == "" {
+			dir = filepath.Join("..", "shared", "fixtures")
+		}
+		silent, err = throughDecant(context.Background(), dir, *losses)
+	} else {
+		silent, err = run(flag.Arg(0), flag.Arg(1), *report, *losses, *merged)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
