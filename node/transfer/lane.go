@@ -44,6 +44,7 @@ type attempt struct {
 	way     string
 	began   time.Time
 	worked  time.Duration // the lane's, at that time
+	lent    time.Duration // of its time, what packs that were through before it turned out to have had
 	company time.Duration
 	cancel  func()
 }
@@ -122,7 +123,7 @@ func (l *lane) need() time.Duration {
 	for _, a := range l.running {
 		if !a.stale() {
 			n++
-			had += l.worked - a.worked
+			had += a.had()
 		}
 	}
 	return max(l.needs.median(), had/time.Duration(n))
@@ -135,7 +136,7 @@ func (l *lane) load() (d float64) {
 		if a.stale() {
 			continue
 		}
-		d += max(need-(l.worked-a.worked), need/8).Seconds()
+		d += max(need-a.had(), need/8).Seconds()
 	}
 	return d
 }
@@ -148,11 +149,33 @@ func (l *lane) finish(guess time.Duration) time.Duration {
 	return guess * time.Duration(l.busy()+1)
 }
 
+// had is the part of its route's time that a pack on its way has had.
+func (a *attempt) had() time.Duration { return a.lane.worked - a.worked - a.lent }
+
+// settle makes up for a route's time that was not shared alike: what a pack that got through had more than its share, it had from those
+// that are still on their way. It returns what the pack had, as far as that shows.
+func (l *lane) settle(a *attempt) time.Duration {
+	had, usual := a.had(), l.needs.median()
+	var others []*attempt
+	for _, b := range l.running {
+		if !b.stale() && b.had() > 0 {
+			others = append(others, b)
+		}
+	}
+	for i, b := range others {
+		if part := min((usual-had)/time.Duration(len(others)-i), b.had()); part > 0 {
+			b.lent += part
+			had += part
+		}
+	}
+	return had
+}
+
 // remaining is how long a pack on its way will take from now on. The longer one takes than it should, the longer
 // it will take yet; one of which nothing is known takes as long again.
 func (a *attempt) remaining(now time.Time) time.Duration {
 	l := a.lane
-	need, had := l.need(), l.worked-a.worked
+	need, had := l.need(), a.had()
 	switch {
 	case need == 0:
 		return now.Sub(a.began)
@@ -284,7 +307,7 @@ func (l *lane) learn(now time.Time, a *attempt) {
 		return
 	}
 	sample := l.worked - a.worked
-	l.needs.add(sample)
+	l.needs.add(l.settle(a))
 	took, company := now.Sub(a.began), l.company-a.company
 	if n := int(math.Round(float64(took) / float64(max(sample, 1)))); n >= 1 && n <= maxSlots {
 		l.at[n-1].add(sample)
